@@ -1,0 +1,190 @@
+# shellcheck shell=bash
+# What all parts share: where things are, messages, steps, waiting, and processes that outlive the shell.
+
+# The real hosts of ECR look like this one; nothing in the lab reaches AWS.
+LAB_ACCOUNT=123456789012
+AWS_REGION=eu-central-1
+LAB_REGISTRY=$LAB_ACCOUNT.dkr.ecr.$AWS_REGION.amazonaws.com
+
+# A plain path, since the caller's may lack sbin or put a pyenv shim before the distribution's python.
+LAB_PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+PATH=$LAB_PATH:$PATH
+
+STEP=
+STEP_LOG=
+MESSAGES=2
+
+# Sets DIR (the instance), CACHE (downloads shared by instances) and ID (in every name outside DIR).
+lab_places() {
+    local home=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}
+    DIR=$(realpath -m -- "${1:-$home/slipway/lab}")
+    CACHE=$(realpath -m -- "${SLIPWAY_CACHE:-$home/slipway}/lab-cache")
+    LOG=$DIR/log
+    ID=$(printf %s "$DIR" | sha256sum | cut -c1-8)
+    case $DIR in
+    / | /bin | /boot | /dev | /etc | /home | /opt | /proc | /root | /run | /srv | /sys | /tmp | /usr | /var | "$HOME")
+        die "$DIR cannot be a lab's directory" "name a directory of its own with --dir" ;;
+    esac
+    # A Unix socket's path holds 107 bytes (unix(7)), and ours end in /app/root/run/docker.sock.
+    ((${#DIR} <= 80)) || die "the path $DIR is too long for the sockets in it" "name a shorter one with --dir"
+}
+
+# Everything below needs root; the person who asked keeps what they have to use (OWNER_UID, OWNER_GID).
+as_root() {
+    if ((EUID != 0)); then
+        command -v sudo >/dev/null || die "the lab needs root, and there is no sudo" "run it as root"
+        say "asking sudo for root, which namespaces and packages need"
+        exec sudo -- env "SLIPWAY_CACHE=${CACHE%/lab-cache}" bash "$LAB_SOURCE/lab.sh" "$@"
+    fi
+    OWNER_UID=${SUDO_UID:-0}
+    OWNER_GID=${SUDO_GID:-0}
+}
+
+# A directory with this mark, or an empty one, may be filled and deleted by a lab; no other.
+lab_known() {
+    [ -e "$1/.slipway-lab" ] || [ -z "$(ls -A -- "$1")" ]
+}
+
+lab_dirs_make() {
+    local top
+    for top in "$DIR" "$CACHE"; do
+        (umask 022 && as_owner mkdir -p -- "$top" 2>/dev/null || mkdir -p -- "$top")
+    done
+    lab_known "$DIR" || die "$DIR is not empty and no lab's directory" "name a new one with --dir"
+    : >>"$DIR/.slipway-lab"
+    mkdir -p "$LOG" "$DIR/state" "$DIR/pki" "$DIR/ssh" "$DIR/registry" "$DIR/docker-config"
+    chmod 755 "$DIR" "$LOG" "$DIR/state" "$DIR/ssh"
+    chmod 700 "$DIR/registry"
+}
+
+# One up or down at a time in a directory. The lock's file goes away with the directory, so make sure we hold the present one.
+lab_lock() {
+    local -i tries
+    for ((tries = 0; tries < 100; tries++)); do
+        mkdir -p "$DIR"
+        exec 9>>"$DIR/.slipway-lab"
+        if ! flock -n 9; then
+            say "waiting for another lab.sh in $DIR"
+            flock -w 900 9 || die "another lab.sh has held $DIR for 15 minutes" "see: fuser -v '$DIR/.slipway-lab'"
+        fi
+        [ "$(stat -Lc %d:%i /proc/self/fd/9)" != "$(stat -c %d:%i "$DIR/.slipway-lab" 2>/dev/null)" ] || return 0
+        mkdir -p "$LOG" "$DIR/state" "$DIR/pki" "$DIR/ssh" "$DIR/registry" "$DIR/docker-config"
+    done
+    die "could not lock $DIR" "is something else deleting it?"
+}
+
+# From here on the output of the commands we run goes to a file, and only messages reach the person.
+quiet_from_here() {
+    exec {MESSAGES}>&2 >>"$1" 2>&1
+    trap 'on_exit $?' EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+}
+
+say() { printf 'lab: %s\n' "$*" >&"$MESSAGES"; }
+
+# die MESSAGE HINT
+die() {
+    STEP=
+    printf '%slab: %s\nlab: %s\n' "${STEP_OPEN:+$'\n'}" "$1" "$2" >&"$MESSAGES"
+    exit 1
+}
+
+on_exit() {
+    local -i status=$1
+    if ((status != 0)) && [ -n "$STEP" ]; then
+        printf ' failed\nlab: the end of %s:\n' "$STEP_LOG" >&"$MESSAGES"
+        tail -n 15 -- "$STEP_LOG" 2>/dev/null | sed 's/^/    /' >&"$MESSAGES" || :
+        say "run \"lab.sh up\" again to go on from here, \"lab.sh down\" to start afresh"
+    fi
+}
+
+seconds_since() {
+    local -i ms=$((${EPOCHREALTIME/[.,]/} / 1000 - ${1/[.,]/} / 1000))
+    printf '%d.%d' $((ms / 1000)) $((ms % 1000 / 100))
+}
+
+step_log() { STEP_LOG=$1; }
+
+# step WHAT COMMAND...: one line, with its time at the end. Commands run under set -e as they would outside.
+step() {
+    local started=$EPOCHREALTIME
+    STEP=$1
+    STEP_OPEN=1
+    printf 'lab: %s' "$STEP" >&"$MESSAGES"
+    shift
+    "$@"
+    printf ' (%s s)\n' "$(seconds_since "$started")" >&"$MESSAGES"
+    STEP=
+    STEP_OPEN=
+}
+
+# wait_for SECONDS COMMAND...: polls until the command succeeds.
+wait_for() {
+    local -i deadline=$((SECONDS + $1))
+    shift
+    until "$@" >/dev/null 2>&1; do
+        ((SECONDS < deadline)) || return 1
+        sleep 0.05
+    done
+}
+
+as_owner() {
+    if ((${OWNER_UID:-0} == 0)); then
+        "$@"
+    else
+        setpriv --reuid "$OWNER_UID" --regid "$OWNER_GID" --init-groups \
+            env HOME="$(getent passwd "$OWNER_UID" | cut -d: -f6)" "$@"
+    fi
+}
+
+# Closes everything but 0-2, so that a daemon holds no pipe of whoever called us, and becomes the command.
+# shellcheck disable=SC2016 # expanded by the shell that runs it
+DETACH='for f in /proc/self/fd/*; do f=${f##*/}; [ "$f" -le 2 ] || eval "exec $f>&-"; done; exec "$@"'
+
+# spawn ROLE LOG COMMAND...: a process that outlives us. Its environment is new (no secret of the caller's, no cookie of
+# a CI server that kills by it) and names this lab and its role, by which it is found again: pids get reused, these not.
+spawn() {
+    local role=$1 log=$2
+    shift 2
+    setsid env -i PATH="$LAB_PATH" HOME=/ LANG=C.UTF-8 "SLIPWAY_LAB=$DIR" "SLIPWAY_LAB_ROLE=$role" \
+        bash -c "$DETACH" detach "$@" </dev/null >>"$log" 2>&1 &
+    disown
+}
+
+# pids_of [ROLE]: processes of this lab which still carry the environment that spawn gave them.
+pids_of() {
+    local file pid
+    while read -r file; do
+        pid=${file#/proc/}
+        pid=${pid%/environ}
+        if [ -z "${1:-}" ] || grep -qszxF "SLIPWAY_LAB_ROLE=$1" "/proc/$pid/environ"; then
+            printf '%s\n' "$pid"
+        fi
+    done < <(grep -slzxF "SLIPWAY_LAB=$DIR" /proc/[0-9]*/environ)
+}
+
+# stop_role ROLE: asks, then insists.
+stop_role() {
+    local -a pids
+    mapfile -t pids < <(pids_of "$1")
+    ((${#pids[@]} > 0)) || return 0
+    kill -TERM "${pids[@]}" 2>/dev/null || :
+    role_gone() { [ -z "$(pids_of "$1")" ]; }
+    wait_for 5 role_gone "$1" && return 0
+    mapfile -t pids < <(pids_of "$1")
+    kill -KILL "${pids[@]}" 2>/dev/null || :
+    wait_for 10 role_gone "$1"
+}
+
+# Stops all there is. Killing process 1 of a node's PID namespace makes the kernel kill everything inside it: the
+# engine, its containers, sshd and its sessions; their mounts and network go with them.
+processes_stop() {
+    local -a pids
+    stop_role moto
+    stop_role registry
+    all_gone() { [ -z "$(pids_of)" ]; }
+    mapfile -t pids < <(pids_of)
+    ((${#pids[@]} == 0)) || kill -KILL "${pids[@]}" 2>/dev/null || :
+    wait_for 30 all_gone || die "these processes of the lab do not end: $(pids_of | tr '\n' ' ')" "look with: ps -o pid,stat,wchan,args -p PID"
+}

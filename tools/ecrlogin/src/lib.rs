@@ -1,0 +1,1 @@
+//! Gets registry credentials from Amazon ECR.

@@ -1,0 +1,1 @@
+//! Waits until a service answers as it should.

@@ -1,0 +1,1 @@
+//! Builds a directory with a Dockerfile into an image.

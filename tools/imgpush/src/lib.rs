@@ -1,0 +1,1 @@
+//! Pushes the built image to the registry and proves its digest.

@@ -1,0 +1,1 @@
+//! One HTTP or TCP probe of a service, and the judgement of its answer.

@@ -1,0 +1,1 @@
+//! The release document: the one JSON object that the tools pass along.

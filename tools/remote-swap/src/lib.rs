@@ -1,0 +1,1 @@
+//! Replaces the running container on application servers over SSH.

@@ -1,0 +1,1 @@
+//! The shell of a tool: arguments, streams, signals, progress and exit status.

@@ -1,0 +1,1 @@
+//! One SSH connection that carries streams to a host's sockets and ports.
