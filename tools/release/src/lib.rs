@@ -1,1 +1,26 @@
-//! The release document: the one JSON object that the tools pass along.
+//! The release document: the one JSON object that the tools pass along a pipe.
+//!
+//! This crate is the contract. It holds the document, the sections that the tools add to it, the
+//! error that travels in it, the exit codes and the JSON Schema of all that; it does no I/O and
+//! knows nothing of Docker, AWS or SSH. Keys are `snake_case`, times RFC 3339 in UTC, sizes bytes
+//! and durations milliseconds, both as integers with the unit in the name.
+//!
+//! `docs/contract.md` says the same for people.
+
+mod code;
+mod document;
+mod failure;
+mod format;
+mod schema;
+mod secret;
+mod sections;
+
+pub use code::{Code, exit};
+pub use document::{Document, DocumentError, SCHEMA, Section, Written};
+pub use failure::Failure;
+pub use schema::{SettingsSchema, schema};
+pub use secret::Secret;
+pub use sections::{
+    Attempt, Deploy, ErrorSection, Health, HealthTarget, HostOutcome, Image, Outcome, Push,
+    Registry,
+};

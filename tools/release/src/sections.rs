@@ -1,0 +1,234 @@
+//! The sections of the document, one a tool, and the error that travels.
+//!
+//! All fields are optional on reading: a tool asks for what it needs and says what is missing,
+//! and people may write a document by hand.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{Secret, Section};
+
+macro_rules! section {
+    ($type:ident $name:literal) => {
+        impl Section for $type {
+            const NAME: &'static str = $name;
+        }
+    };
+}
+
+/// What imgbuild built.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Image {
+    /// The image's name without registry and tag, such as `web`.
+    pub name: Option<String>,
+    /// The first tag: the version of the release for people.
+    pub tag: Option<String>,
+    /// All tags that the build was given, as `name:tag`.
+    pub tags: Vec<String>,
+    /// The image id: the digest of the image's configuration, `sha256:…`.
+    pub id: Option<String>,
+    /// Operating system and architecture, such as `linux/amd64` or `linux/arm64/v8`.
+    pub platform: Option<String>,
+    /// Size of all layers unpacked, in bytes.
+    pub size_bytes: Option<u64>,
+    /// The commit that was built: the full object name in git.
+    pub revision: Option<String>,
+    /// Whether the built directory differs from that commit.
+    pub dirty: Option<bool>,
+    /// The image's labels.
+    pub labels: BTreeMap<String, String>,
+    /// How many steps the build had.
+    pub steps: Option<u32>,
+    /// How many of them came from the cache.
+    pub cached_steps: Option<u32>,
+    /// How long the build took, in milliseconds.
+    pub build_ms: Option<u64>,
+}
+section!(Image "image");
+
+/// Where images go, and the credentials for it: what ecrlogin got.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Registry {
+    /// The registry's host name, with a port if it has one.
+    pub host: Option<String>,
+    /// The AWS region, for Amazon ECR.
+    pub region: Option<String>,
+    /// The AWS account, for Amazon ECR: twelve digits.
+    pub account: Option<String>,
+    /// The repository that was made sure to exist.
+    pub repository: Option<String>,
+    /// Whether that repository was created by this run.
+    pub repository_created: Option<bool>,
+    /// The user name.
+    pub username: Option<String>,
+    /// The password. A secret: it is written into a pipe and nowhere else.
+    pub password: Option<Secret>,
+    /// When the password ends to be valid, RFC 3339.
+    pub expires_at: Option<String>,
+}
+section!(Registry "registry");
+
+/// What imgpush pushed.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Push {
+    /// The repository in the registry, such as `team/web`.
+    pub repository: Option<String>,
+    /// The tags that name the image there.
+    pub tags: Vec<String>,
+    /// The manifest's digest as the registry tells it, `sha256:…`.
+    pub digest: Option<String>,
+    /// Host, repository and digest: what is pulled and what is signed.
+    pub reference: Option<String>,
+    /// Layers that were sent.
+    pub layers_uploaded: Option<u32>,
+    /// Layers that the registry had.
+    pub layers_existing: Option<u32>,
+    /// Compressed bytes that were sent.
+    pub bytes_uploaded: Option<u64>,
+    /// Whether the registry had all of it, tags included.
+    pub already_present: Option<bool>,
+    /// How long the push took, in milliseconds.
+    pub push_ms: Option<u64>,
+}
+section!(Push "push");
+
+/// What remote-swap did.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Deploy {
+    /// The application's name on its hosts.
+    pub app: Option<String>,
+    /// How containers were replaced: `recreate`.
+    pub strategy: Option<String>,
+    /// The name of this deploy: unique, and ordered by time.
+    pub deploy_id: Option<String>,
+    /// The path that answers whether the application is healthy, such as `/health`.
+    pub health_path: Option<String>,
+    /// What happened on each host, in the order in which they were given.
+    pub hosts: Vec<HostOutcome>,
+}
+section!(Deploy "deploy");
+
+/// What happened on one host.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct HostOutcome {
+    /// The host as it was given.
+    pub host: String,
+    /// Where the application answers, if it publishes a port.
+    pub url: Option<String>,
+    /// The name of the new container.
+    pub container: Option<String>,
+    /// The id of the new container.
+    pub container_id: Option<String>,
+    /// The reference that was started, by digest.
+    pub reference: Option<String>,
+    /// The reference that served before, if there was one.
+    pub previous: Option<String>,
+    /// How long nothing served, in milliseconds: from the stop of the old container to the first
+    /// good answer of the new one, or of the old one put back.
+    pub unserved_ms: Option<u64>,
+    /// How long the pull took, in milliseconds.
+    pub pull_ms: Option<u64>,
+    /// How long all of it took on this host, in milliseconds.
+    pub swap_ms: Option<u64>,
+    /// How it ended.
+    pub outcome: Option<Outcome>,
+    /// Why it failed, if it did.
+    pub error: Option<String>,
+}
+
+/// How a deploy ended on one host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The new container serves.
+    Deployed,
+    /// The release served already; nothing was changed.
+    Unchanged,
+    /// It failed before anything was changed; what served before serves on.
+    Failed,
+    /// It failed after the old container was stopped, and the old one serves again.
+    RolledBack,
+    /// It failed and nothing serves.
+    Broken,
+    /// It was not begun, since an earlier host failed.
+    Skipped,
+}
+
+/// What healthwait saw.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Health {
+    /// One entry a target, in the order in which they were given.
+    pub targets: Vec<HealthTarget>,
+    /// How long it waited in all, in milliseconds.
+    pub waited_ms: Option<u64>,
+}
+section!(Health "health");
+
+/// What healthwait saw of one target.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct HealthTarget {
+    /// The target.
+    pub url: String,
+    /// Whether it met the conditions in the end.
+    pub healthy: bool,
+    /// How many times it was asked.
+    pub attempts: u32,
+    /// The status of the last HTTP answer.
+    pub status: Option<u16>,
+    /// The version that the last answer told, if it told one.
+    pub version: Option<String>,
+    /// How long the last answer took, in milliseconds.
+    pub latency_ms: Option<u64>,
+    /// How long it took until the conditions were met or given up, in milliseconds.
+    pub waited_ms: u64,
+    /// Why the last answer did not meet the conditions, if it did not.
+    pub reason: Option<String>,
+    /// The head of the last answer's body, at most 1,024 characters.
+    pub body: Option<String>,
+    /// The states in their order; equal ones in a row are one entry.
+    pub timeline: Vec<Attempt>,
+}
+
+/// A state of a target, from one try to the last equal one in a row.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Attempt {
+    /// When the state was first seen, in milliseconds since the start.
+    pub at_ms: u64,
+    /// What was seen: `ok`, or why not.
+    pub state: String,
+    /// How many tries in a row saw it.
+    pub tries: u32,
+}
+
+/// The error that travels: once it is in the document every later tool does nothing, passes the
+/// document on and exits with `exit`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct ErrorSection {
+    /// The tool that failed.
+    pub tool: String,
+    /// What went wrong, from the list in docs/contract.md; more may be added.
+    pub code: String,
+    /// The exit code of the whole pipeline.
+    pub exit: u8,
+    /// One line: what failed, on what, and why.
+    pub message: String,
+    /// What to do next.
+    pub hint: Option<String>,
+    /// Whether the same command may succeed if it is run again later.
+    pub retryable: bool,
+    /// What was seen: the tail of a log, the last answer, the state of a container.
+    pub evidence: Option<Value>,
+}
+section!(ErrorSection "error");
