@@ -104,12 +104,9 @@ node_etc() {
         [ -e "/etc/$item" ] || continue
         mkdir -p "$(dirname "$etc/$item")"
         rm -rf -- "${etc:?}/$item"
-        cp -a "/etc/$item" "$etc/$item"
+        # Links of a certificate directory may lead outside what a node shares, so copy what they lead to.
+        cp -a "$([ "$item" = ssl/certs ] && echo -L || echo -P)" "/etc/$item" "$etc/$item" || [ "$item" = ssl/certs ]
     done
-    # Where a certificate directory links to places outside /usr, links would dangle.
-    if [ -d /etc/ssl/certs ]; then
-        find "$etc/ssl/certs" -type l -lname '/[^u]*' -exec cp --remove-destination -L {} {}.real \; -exec mv {}.real {} \; 2>/dev/null || :
-    fi
     ln -sfn ../usr/lib/os-release "$etc/os-release"
     printf 'passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nservices: files\nprotocols: files\n' >"$etc/nsswitch.conf"
     printf '%s\n' "$1" >"$etc/hostname"

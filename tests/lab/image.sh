@@ -1,0 +1,126 @@
+# shellcheck shell=bash
+# The base image python:3-slim in the CI engine: Docker's own where Docker Hub can be reached, else a small one of the
+# distribution's python with the same commands in it. The application server's engine gets nothing beforehand.
+
+BASE_IMAGE=python:3-slim
+
+image_up() {
+    local file
+    file=$CACHE/python-3-slim-$(dpkg --print-architecture).tar
+    if engine ci image inspect "$BASE_IMAGE" >/dev/null 2>&1; then
+        return
+    fi
+    if [ ! -s "$file" ]; then
+        if hub_answers && step "pulling $BASE_IMAGE from Docker Hub" image_pull; then
+            :
+        else
+            say "Docker Hub cannot be reached; $BASE_IMAGE is made from the distribution, which takes a minute"
+            distribution_find
+            debootstrap_needed
+            step "$BASE_IMAGE from $DISTRIBUTION $SUITE at $MIRROR" image_make
+        fi
+        step "keeping $BASE_IMAGE in $CACHE" image_keep "$file"
+        return
+    fi
+    step "loading $BASE_IMAGE from $CACHE" engine ci load --input "$file"
+}
+
+# Asked from where the engine stands. Without a login Docker Hub answers 401.
+hub_answers() {
+    node_run ci env -i PATH="$LAB_PATH" "${PROXIES[@]}" timeout 8 /usr/bin/python3 -I -c '
+import sys, urllib.error, urllib.request
+try:
+    urllib.request.urlopen("https://registry-1.docker.io/v2/", timeout=4)
+except urllib.error.HTTPError as error:
+    sys.exit(error.code != 401)'
+}
+
+# A pull that fails after all is no end of the matter: the distribution can stand in.
+image_pull() {
+    timeout 300 docker --config "$DIR/docker-config" --host "$(engine_host ci)" pull --quiet "$BASE_IMAGE" >>"$LOG/image.log" 2>&1
+}
+
+image_keep() {
+    engine ci save --output "$1.new" "$BASE_IMAGE"
+    mv "$1.new" "$1"
+    chown "$OWNER_UID:$OWNER_GID" "$1"
+}
+
+debootstrap_needed() {
+    command -v debootstrap >/dev/null ||
+        step "installing from the distribution: debootstrap" packages_install debootstrap "$(dpkg-query -W -f '${Package}\n' 'debian-archive-keyring' 'ubuntu-keyring' 2>/dev/null | head -n 1)"
+}
+
+# Sets DISTRIBUTION, SUITE, MIRROR and SOURCES (lines for sources.list) to what apt on this machine uses.
+distribution_find() {
+    local origin suite component uri
+    local components=main
+    # shellcheck source=/dev/null
+    SUITE=$(. /etc/os-release && printf %s "${VERSION_CODENAME:-bookworm}")
+    DISTRIBUTION=Debian MIRROR='' SOURCES=''
+    # shellcheck disable=SC2016 # apt's own variables
+    while IFS='|' read -r origin suite component uri; do
+        case $origin-$component in
+        Debian-main | Ubuntu-main | Ubuntu-universe) ;;
+        *) continue ;;
+        esac
+        case $suite in
+        "$SUITE") MIRROR=${MIRROR:-$uri} DISTRIBUTION=$origin ;;
+        "$SUITE-updates" | "$SUITE-security") ;;
+        *) continue ;;
+        esac
+        SOURCES+="deb $uri $suite $component"$'\n'
+    done < <(apt-get indextargets --format '$(ORIGIN)|$(CODENAME)|$(COMPONENT)|$(REPO_URI)|$(RELEASE)' 'Created-By: Packages' |
+        awk -F'|' -v OFS='|' '{print $1, ($5 != "" ? $5 : $2), $3, $4}' | sort -u)
+    if [ -z "$MIRROR" ]; then
+        SUITE=bookworm MIRROR=http://deb.debian.org/debian
+        SOURCES="deb $MIRROR $SUITE main"$'\n'
+    fi
+    # Ubuntu has python3-venv and pip in universe.
+    [ "$DISTRIBUTION" = Debian ] || components=main,universe
+    COMPONENTS=$components
+}
+
+# In namespaces of its own, so that debootstrap's mounts and processes end with it whatever happens.
+image_make() {
+    local tree=$DIR/base-image proxy=''
+    eval "$(apt-config shell proxy Acquire::http::Proxy)"
+    rm -rf --one-file-system -- "$tree"
+    mkdir -p "$tree"
+    env -i PATH="$LAB_PATH" LANG=C.UTF-8 http_proxy="${proxy:-${http_proxy:-}}" \
+        unshare --mount --pid --fork --kill-child --propagation private \
+        debootstrap --variant=minbase --components="$COMPONENTS" --include=python3,python3-venv,python3-pip,ca-certificates \
+        "$SUITE" "$tree" "$MIRROR" >>"$LOG/image.log" 2>&1
+    printf %s "$SOURCES" >"$tree/etc/apt/sources.list"
+    image_trust "$tree"
+    image_like_official "$tree"
+    image_slim "$tree"
+    tar -C "$tree" --numeric-owner --one-file-system -c . |
+        engine ci import --change 'CMD ["python3"]' --change 'ENV LANG=C.UTF-8' \
+            --change 'ENV PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin' - "$BASE_IMAGE" >>"$LOG/image.log"
+    rm -rf --one-file-system -- "$tree"
+}
+
+# Where this machine was told to trust further authorities (a proxy that looks into TLS), builds need them as well.
+image_trust() {
+    [ -z "$(find /usr/local/share/ca-certificates -name '*.crt' 2>/dev/null)" ] ||
+        cp -rL /usr/local/share/ca-certificates/. "$1/usr/local/share/ca-certificates/"
+    chroot "$1" /usr/sbin/update-ca-certificates >>"$LOG/image.log" 2>&1
+}
+
+# Dockerfiles written for the official image call python and pip, and install into the system's python.
+image_like_official() {
+    ln -s /usr/bin/python3 "$1/usr/local/bin/python"
+    [ -e "$1/usr/bin/pip" ] || ln -s /usr/bin/pip3 "$1/usr/local/bin/pip"
+    find "$1/usr/lib" -maxdepth 2 -name EXTERNALLY-MANAGED -delete
+}
+
+image_slim() {
+    find "$1/var/cache/apt" "$1/var/lib/apt/lists" "$1/var/log" -type f -delete
+    find "$1/usr/share/doc" -type f ! -name copyright -delete
+    rm -rf "$1"/usr/share/{man,info,locale}/* "$1"/usr/lib/python3*/test
+    find "$1/usr" -type d -name __pycache__ -prune -exec rm -rf {} +
+    # An image knows no machine: these are copies of ours.
+    : >"$1/etc/resolv.conf"
+    : >"$1/etc/hostname"
+}
