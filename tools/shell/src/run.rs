@@ -1,0 +1,299 @@
+//! Running a tool: from its arguments and streams to its exit code.
+
+use std::any::Any;
+use std::ffi::OsString;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use slipway_release::{Code, Document, Failure, SettingsSchema, exit, schema};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::options::CommandLine;
+use crate::{Input, Output, OutputKind, Ui};
+
+/// One tool.
+pub trait Tool {
+    /// The tool's name: that of its binary and of its settings.
+    const NAME: &'static str;
+    /// The tool's version.
+    const VERSION: &'static str;
+    /// How long the tool may go on after SIGINT or SIGTERM to leave things in order; it sees the
+    /// signal as [`Context::cancelled`]. Zero drops its work at once. At most 9 s.
+    const GRACE: Duration = Duration::ZERO;
+    /// The tool's options: one flat struct for the command line, the settings and the schema. The
+    /// struct's doc comment is the text at the head of `--help`.
+    type Options: Args + Serialize + DeserializeOwned + JsonSchema;
+
+    /// Does the tool's step, and writes its section into the document. A section set before a
+    /// failure is kept beside the error.
+    ///
+    /// # Errors
+    /// Whatever made the step fail, ready to be told to people.
+    fn run(
+        options: Self::Options,
+        document: &mut Document,
+        context: &Context,
+    ) -> impl Future<Output = Result<(), Failure>>;
+}
+
+/// What a tool gets beside its options and the document.
+pub struct Context {
+    /// Where everything for people goes.
+    pub ui: Ui,
+    /// Cancelled on the first SIGINT or SIGTERM.
+    pub cancelled: CancellationToken,
+}
+
+/// The three streams of a tool.
+pub struct Streams {
+    /// Where the document comes from.
+    pub input: Input,
+    /// Where the document goes.
+    pub output: Output,
+    /// Where everything else goes.
+    pub ui: Ui,
+}
+
+impl Streams {
+    /// The streams of this process.
+    #[must_use]
+    pub fn of_process(tool: &'static str) -> Self {
+        Self {
+            input: Input::from_stdin(),
+            output: Output::from_stdout(),
+            ui: Ui::from_stderr(tool),
+        }
+    }
+}
+
+/// Runs a tool as this process.
+#[must_use]
+pub fn main<T: Tool>() -> ExitCode {
+    ExitCode::from(run::<T>(std::env::args_os(), Streams::of_process(T::NAME)))
+}
+
+/// Runs a tool with these arguments (the first is the program's name) and streams, and answers
+/// its exit code.
+pub fn run<T: Tool>(args: impl IntoIterator<Item = OsString>, mut streams: Streams) -> u8 {
+    let line = match CommandLine::<T::Options>::parse(T::NAME, T::VERSION, args) {
+        Ok(line) => line,
+        Err(error) if error.use_stderr() => return usage::<T>(&error, streams),
+        Err(help) => return print(&mut streams, &help.to_string()),
+    };
+    if line.common.schema {
+        let schema = schema(&[settings_schema::<T>()]);
+        let text = serde_json::to_string_pretty(&schema).unwrap_or_default();
+        return print(&mut streams, &format!("{text}\n"));
+    }
+    let reveal = line.common.reveal;
+    let input = if line.common.no_input { Input::None } else { streams.input };
+    let context = Context { ui: streams.ui.clone(), cancelled: CancellationToken::new() };
+    let mut document = Document::default();
+    let end = guarded(work::<T>(Some(line), input, &mut document, &context));
+    finish(T::NAME, document, end, streams.output, &streams.ui, reveal)
+}
+
+/// The schema of a tool's settings.
+#[must_use]
+pub fn settings_schema<T: Tool>() -> SettingsSchema {
+    fn options<T: Tool>(generator: &mut SchemaGenerator) -> Schema {
+        generator.subschema_for::<T::Options>()
+    }
+    SettingsSchema { tool: T::NAME, schema: options::<T> }
+}
+
+/// How the work ended, if it did not go wrong.
+enum End {
+    /// The step is done.
+    Done,
+    /// The document carries an error of an earlier tool, with this exit code.
+    PassedOn(u8),
+}
+
+/// Reads the document and does the tool's work with it; without a command line only the former.
+async fn work<T: Tool>(
+    line: Option<CommandLine<T::Options>>,
+    input: Input,
+    document: &mut Document,
+    context: &Context,
+) -> Result<End, Failure> {
+    let (mut interrupts, mut terminations) =
+        match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
+            (Ok(interrupts), Ok(terminations)) => (interrupts, terminations),
+            (Err(error), _) | (_, Err(error)) => {
+                let message = format!("signals cannot be handled: {error}");
+                return Err(Failure::new(Code::Internal, message));
+            }
+        };
+    let mut signalled = async || {
+        tokio::select! {
+            _ = interrupts.recv() => ("SIGINT", exit::SIGINT),
+            _ = terminations.recv() => ("SIGTERM", exit::SIGTERM),
+        }
+    };
+
+    // A thread of its own reads, since a read of a pipe cannot be called off. After a signal it is
+    // left behind and ends with the process.
+    let (sender, receiver) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || sender.send(input.read()));
+    let read = tokio::select! {
+        read = receiver => read,
+        signal = signalled() => return Err(interrupted(signal, None)),
+    };
+    if let Some(read) = read.map_err(|_| Failure::new(Code::Internal, "the reader is gone"))?? {
+        *document = read;
+    }
+    if let Some(code) = document.error_exit() {
+        return Ok(End::PassedOn(code));
+    }
+    let Some(line) = line else { return Ok(End::Done) };
+    let options = line.options(document)?;
+
+    let mut running = std::pin::pin!(T::run(options, document, context));
+    let signal = tokio::select! {
+        result = &mut running => return result.map(|()| End::Done),
+        signal = signalled() => signal,
+    };
+    context.cancelled.cancel();
+    if T::GRACE.is_zero() {
+        return Err(interrupted(signal, None));
+    }
+    context.ui.warn(&format!("{}: leaving things in order; once more to end at once", signal.0));
+    let result = tokio::select! {
+        result = &mut running => result,
+        again = signalled() => return Err(interrupted(again, None)),
+        () = tokio::time::sleep(T::GRACE) => return Err(interrupted(signal, None)),
+    };
+    result.map(|()| End::Done).map_err(|failure| interrupted(signal, Some(failure)))
+}
+
+/// The failure of a tool that was told to end. What it says of its own failing is kept, and its
+/// exit code too where the remote state needs a person.
+fn interrupted((name, code): (&str, u8), failure: Option<Failure>) -> Failure {
+    let mut end = Failure::new(Code::Interrupted, format!("interrupted by {name}")).retryable(true);
+    end.exit = code;
+    match failure {
+        Some(failure) if failure.exit == exit::NEEDS_PERSON => failure,
+        Some(failure) if failure.code != Code::Interrupted => {
+            end.message = format!("{}: {}", end.message, failure.message);
+            Failure { hint: failure.hint, evidence: failure.evidence, ..end }
+        }
+        Some(failure) => Failure { message: failure.message, evidence: failure.evidence, ..end },
+        None => end,
+    }
+}
+
+/// Runs the work on a runtime of its own; a panic becomes a failure, so that the next tool in the
+/// pipe is told of it.
+fn guarded(work: impl Future<Output = Result<End, Failure>>) -> Result<End, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| {
+        Failure::new(Code::Internal, format!("the runtime cannot start: {error}"))
+    })?;
+    let end = catch_unwind(AssertUnwindSafe(|| runtime.block_on(work)));
+    // Not waited for: a name look-up in the background must not hold up the end.
+    runtime.shutdown_background();
+    end.unwrap_or_else(|panic| {
+        Err(Failure::new(Code::Internal, format!("a defect of the tool: {}", text_of(&*panic)))
+            .hint("please report it with the command line that led to it"))
+    })
+}
+
+fn text_of(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("it panicked")
+}
+
+/// The last act: says the failure, and writes the document.
+fn finish(
+    tool: &str,
+    mut document: Document,
+    end: Result<End, Failure>,
+    mut output: Output,
+    ui: &Ui,
+    reveal: bool,
+) -> u8 {
+    let code = match end {
+        Ok(End::Done) => exit::DONE,
+        Ok(End::PassedOn(code)) => code,
+        Err(failure) => {
+            ui.failure(&failure);
+            document.set_error(&failure.section(tool));
+            failure.exit
+        }
+    };
+    match output.document(&document, reveal) {
+        Ok(false) => code,
+        Ok(true) => {
+            ui.warn("the registry password is left out of the output, which is not a pipe (--reveal writes it)");
+            code
+        }
+        Err(error) => {
+            let message = format!("the document could not be written to stdout: {error}");
+            let hint = "the tool's own work is not undone by that";
+            let failure = Failure::new(Code::OutputFailed, message).hint(hint);
+            ui.failure(&failure);
+            if code == exit::DONE { failure.exit } else { code }
+        }
+    }
+}
+
+/// A wrong command line. The next tool in the pipe is told of it, unless an earlier one failed.
+fn usage<T: Tool>(error: &clap::Error, streams: Streams) -> u8 {
+    let text = error.render().to_string();
+    let message = text.lines().next().unwrap_or_default();
+    let message = message.strip_prefix("error: ").unwrap_or(message);
+    let mut failure = Failure::new(Code::Usage, message);
+    failure.hint = Some(match tip(error, &text) {
+        Some(tip) => tip,
+        None => format!("{} --help lists the options", T::NAME),
+    });
+    if streams.output.kind() == OutputKind::Terminal {
+        // A person is typing: a document would hide the message.
+        streams.ui.failure(&failure);
+        return failure.exit;
+    }
+    let context = Context { ui: streams.ui.clone(), cancelled: CancellationToken::new() };
+    let mut document = Document::default();
+    let end = match guarded(work::<T>(None, streams.input, &mut document, &context)) {
+        Ok(End::PassedOn(code)) => Ok(End::PassedOn(code)),
+        // An interruption has to be told as one; a bad input is less than the wrong command line.
+        Err(other) if other.code == Code::Interrupted => Err(other),
+        Ok(End::Done) | Err(_) => Err(failure),
+    };
+    finish(T::NAME, document, end, streams.output, &streams.ui, false)
+}
+
+/// What clap suggests, on one line.
+fn tip(error: &clap::Error, text: &str) -> Option<String> {
+    if error.kind() == clap::error::ErrorKind::MissingRequiredArgument {
+        let missing: Vec<_> = text.lines().skip(1).take_while(|line| !line.is_empty()).collect();
+        return Some(format!(
+            "give {}",
+            missing.join(" ").split_whitespace().collect::<Vec<_>>().join(" ")
+        ));
+    }
+    let tip = text.lines().find_map(|line| line.trim().strip_prefix("tip: "))?;
+    Some(tip.to_owned())
+}
+
+/// Prints what was asked for instead of work: help, version, schema.
+fn print(streams: &mut Streams, text: &str) -> u8 {
+    match streams.output.text(text) {
+        Ok(()) => exit::DONE,
+        // `tool --help | head -1` is no failure.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => exit::DONE,
+        Err(error) => {
+            let message = format!("stdout cannot be written: {error}");
+            let failure = Failure::new(Code::OutputFailed, message);
+            streams.ui.failure(&failure);
+            failure.exit
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! Stderr: everything that people see.
+//!
+//! On a terminal a step is a live line; elsewhere it is one line when it starts and one when it
+//! is done, since a bar in a build log is noise.
+
+use std::io::Write;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use slipway_release::Failure;
+
+/// The one writer to stderr. Clones write to the same place.
+#[derive(Clone)]
+pub struct Ui {
+    tool: &'static str,
+    terminal: bool,
+    shared: Arc<Mutex<Shared>>,
+}
+
+struct Shared {
+    writer: Box<dyn Write + Send>,
+    /// The live line of the step that began last, if one is shown.
+    bar: Option<ProgressBar>,
+}
+
+impl Ui {
+    /// Stderr of this process.
+    #[must_use]
+    pub fn from_stderr(tool: &'static str) -> Self {
+        let terminal = rustix::termios::isatty(std::io::stderr());
+        Self::new(tool, Box::new(std::io::stderr()), terminal)
+    }
+
+    /// Any writer; live lines only if `terminal` is set, and those always go to stderr.
+    #[must_use]
+    pub fn new(tool: &'static str, writer: Box<dyn Write + Send>, terminal: bool) -> Self {
+        Self { tool, terminal, shared: Arc::new(Mutex::new(Shared { writer, bar: None })) }
+    }
+
+    /// Whether people see it live on a terminal.
+    #[must_use]
+    pub fn is_terminal(&self) -> bool {
+        self.terminal
+    }
+
+    /// One line, after the tool's name.
+    pub fn say(&self, text: &str) {
+        self.raw(&format!("{}: {text}", self.tool));
+    }
+
+    /// One line of warning: the work goes on.
+    pub fn warn(&self, text: &str) {
+        self.say(&format!("warning: {text}"));
+    }
+
+    /// One line as it is, above the live line if there is one.
+    pub fn raw(&self, line: &str) {
+        // A writer that fails, as a closed stderr does, is no reason to stop the work.
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let bar = shared.bar.clone();
+        let mut write = || {
+            let _ = writeln!(shared.writer, "{line}");
+        };
+        match bar {
+            Some(bar) => bar.suspend(write),
+            None => write(),
+        }
+    }
+
+    /// Begins a step: `label` says what is being done, such as `pushing web:1.2`.
+    #[must_use]
+    pub fn step(&self, label: impl Into<String>) -> Step {
+        let label = label.into();
+        let mut bar = None;
+        if self.terminal {
+            let spinner = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+            if let Ok(style) =
+                ProgressStyle::with_template("{spinner} {prefix} {elapsed} {wide_msg}")
+            {
+                spinner.set_style(style);
+            }
+            spinner.set_prefix(format!("{}: {label}", self.tool));
+            spinner.enable_steady_tick(Duration::from_millis(100));
+            self.shared.lock().unwrap_or_else(PoisonError::into_inner).bar = Some(spinner.clone());
+            bar = Some(spinner);
+        } else {
+            self.say(&label);
+        }
+        Step { ui: self.clone(), label, bar, begun: Instant::now() }
+    }
+
+    pub(crate) fn failure(&self, failure: &Failure) {
+        self.say(&format!("error: {}", failure.message));
+        if let Some(hint) = &failure.hint {
+            self.say(&format!("hint: {hint}"));
+        }
+    }
+}
+
+/// A step that is under way. Dropped without [`Step::done`] it just ends: the error tells why.
+pub struct Step {
+    ui: Ui,
+    label: String,
+    bar: Option<ProgressBar>,
+    begun: Instant,
+}
+
+impl Step {
+    /// Shows how far it is, on a terminal only.
+    pub fn update(&self, text: impl Into<String>) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(text.into());
+        }
+    }
+
+    /// Ends the step with what came of it, such as `3 of 5 layers sent`.
+    pub fn done(self, result: &str) {
+        let took = seconds(self.begun.elapsed());
+        let text = if result.is_empty() {
+            format!("{}: done in {took}", self.label)
+        } else {
+            format!("{}: {result} in {took}", self.label)
+        };
+        let ui = self.ui.clone();
+        drop(self);
+        ui.say(&text);
+    }
+}
+
+impl Drop for Step {
+    fn drop(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+            self.ui.shared.lock().unwrap_or_else(PoisonError::into_inner).bar = None;
+        }
+    }
+}
+
+/// A duration for people, in seconds with one or two decimals.
+fn seconds(duration: Duration) -> String {
+    let seconds = duration.as_secs_f64();
+    if seconds < 10.0 { format!("{seconds:.2} s") } else { format!("{seconds:.1} s") }
+}
