@@ -1,1 +1,24 @@
-//! One SSH connection that carries streams to a host's sockets and ports.
+//! One SSH connection a host, carrying many concurrent byte streams to the host's Unix sockets, TCP ports and commands.
+//!
+//! [`Connection::open`] connects, checks the host's key *before* it says who it is, and authenticates. After that
+//! [`Connection::unix`], [`Connection::tcp`] and [`Connection::exec`] each hand out a plain [`tokio::net::UnixStream`]:
+//! one end of a socket pair whose other end a thread of its own joins to an SSH channel. Nothing of SSH reaches the
+//! caller, and whatever takes an async stream (hyper, bollard) works over it.
+//!
+//! Host keys are checked strictly, always; there is no way to turn that off.
+
+mod auth;
+mod bridge;
+mod connect;
+mod connection;
+mod error;
+mod key;
+mod known_hosts;
+mod options;
+mod pump;
+mod target;
+
+pub use connection::Connection;
+pub use error::Error;
+pub use options::{ConnectOptions, Credential, HostKeyPolicy, Secret, default_credentials};
+pub use target::Target;
