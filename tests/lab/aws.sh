@@ -1,12 +1,21 @@
 # shellcheck shell=bash
 # moto's server as the ECR and STS of AWS, on a free port of our loopback. It keeps its state in memory.
 
+# Sets VENV. The name holds python's version and the pins, so that a change of either makes a new one.
+moto_place() {
+    local python pins
+    python=$(/usr/bin/python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+    pins=$(sha256sum "$LAB_SOURCE/requirements.txt" | cut -c1-12)
+    VENV=$CACHE/venv-$python-$pins
+}
+
 # Of moto's "server" extra only these are needed for ECR and STS; all versions are pinned in requirements.txt.
 moto_install() {
-    local pins
-    pins=$(sha256sum "$LAB_SOURCE/requirements.txt" | cut -c1-12)
-    VENV=$CACHE/venv-$(/usr/bin/python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')-$pins
+    moto_place
+    [ ! -e "$VENV/complete" ] || return 0
+    cache_lock
     [ -e "$VENV/complete" ] || step "moto from PyPI into $VENV" moto_download
+    cache_unlock
 }
 
 moto_download() {
@@ -15,7 +24,7 @@ moto_download() {
         as_owner /usr/bin/python3 -m venv "$VENV"
         as_owner "$VENV/bin/pip" install --disable-pip-version-check --no-input --requirement "$LAB_SOURCE/requirements.txt"
         as_owner touch "$VENV/complete"
-    } >>"$LOG/moto.log" 2>&1
+    } >>"$LOG/install.log" 2>&1
 }
 
 # The port is chosen by the kernel, and kept when moto has to be started again, since people have it in their environment.
@@ -30,19 +39,22 @@ moto_spawn() {
         port=0
     fi
     rm -f "$DIR/state/moto-port"
-    : >"$LOG/moto.log"
+    # The port is read from the log, so each start has a log of its own.
+    [ ! -e "$LOG/moto.log" ] || mv "$LOG/moto.log" "$LOG/moto.log.old"
     spawn moto "$LOG/moto.log" "$VENV/bin/moto_server" -H 127.0.0.1 -p "$port"
 }
 
 moto_wait() {
-    moto_listening() {
-        sed -nE 's/.*Running on http:\/\/127\.0\.0\.1:([0-9]+).*/\1/p' "$LOG/moto.log" | tail -n 1 | grep .
-    }
     if [ ! -s "$DIR/state/moto-port" ]; then
-        wait_for 30 moto_listening
-        moto_listening >"$DIR/state/moto-port"
+        wait_for 30 moto_port
+        moto_port >"$DIR/state/moto-port"
     fi
     wait_for 30 moto_healthy
+}
+
+# The port that moto says it listens on.
+moto_port() {
+    sed -nE 's/.*Running on http:\/\/127\.0\.0\.1:([0-9]+).*/\1/p' "$LOG/moto.log" | grep .
 }
 
 port_answers() { (exec 3<>"/dev/tcp/$1/$2") 2>/dev/null; }

@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# What all parts share: where things are, messages, steps, waiting, and processes that outlive the shell.
+# What all parts share: where things are, who asked, messages, steps and waiting.
+# shellcheck disable=SC2034 # other parts use what is set here
 
 # The real hosts of ECR look like this one; nothing in the lab reaches AWS.
 LAB_ACCOUNT=123456789012
@@ -22,7 +23,7 @@ lab_places() {
     LOG=$DIR/log
     ID=$(printf %s "$DIR" | sha256sum | cut -c1-8)
     case $DIR in
-    / | /bin | /boot | /dev | /etc | /home | /opt | /proc | /root | /run | /srv | /sys | /tmp | /usr | /var | "$HOME")
+    / | /bin | /boot | /dev | /etc | /home | /opt | /proc | /root | /run | /srv | /sys | /tmp | /usr | /var | "${HOME:-/root}")
         die "$DIR cannot be a lab's directory" "name a directory of its own with --dir" ;;
     esac
     # A Unix socket's path holds 107 bytes (unix(7)), and ours end in /app/root/run/docker.sock.
@@ -34,7 +35,9 @@ as_root() {
     if ((EUID != 0)); then
         command -v sudo >/dev/null || die "the lab needs root, and there is no sudo" "run it as root"
         say "asking sudo for root, which namespaces and packages need"
-        exec sudo -- env "SLIPWAY_CACHE=${CACHE%/lab-cache}" bash "$LAB_SOURCE/lab.sh" "$@"
+        # By name, so that a proxy's password does not show among the arguments.
+        exec sudo --preserve-env=http_proxy,https_proxy,no_proxy,HTTP_PROXY,HTTPS_PROXY,NO_PROXY,PIP_INDEX_URL,PIP_EXTRA_INDEX_URL,PIP_CERT,SSL_CERT_FILE,REQUESTS_CA_BUNDLE \
+            -- env "SLIPWAY_CACHE=${CACHE%/lab-cache}" bash "$LAB_SOURCE/lab.sh" "$@"
     fi
     OWNER_UID=${SUDO_UID:-0}
     OWNER_GID=${SUDO_GID:-0}
@@ -47,13 +50,15 @@ lab_known() {
 
 lab_dirs_make() {
     local top
+    umask 022
     for top in "$DIR" "$CACHE"; do
-        (umask 022 && as_owner mkdir -p -- "$top" 2>/dev/null || mkdir -p -- "$top")
+        # Below a home they are the person's; elsewhere they may not create them.
+        as_owner mkdir -p -- "$top" 2>/dev/null || mkdir -p -- "$top"
     done
     lab_known "$DIR" || die "$DIR is not empty and no lab's directory" "name a new one with --dir"
     : >>"$DIR/.slipway-lab"
     mkdir -p "$LOG" "$DIR/state" "$DIR/pki" "$DIR/ssh" "$DIR/registry" "$DIR/docker-config"
-    chmod 755 "$DIR" "$LOG" "$DIR/state" "$DIR/ssh"
+    chmod 755 "$DIR"
     chmod 700 "$DIR/registry"
 }
 
@@ -61,14 +66,13 @@ lab_dirs_make() {
 lab_lock() {
     local -i tries
     for ((tries = 0; tries < 100; tries++)); do
-        mkdir -p "$DIR"
+        lab_dirs_make
         exec 9>>"$DIR/.slipway-lab"
         if ! flock -n 9; then
             say "waiting for another lab.sh in $DIR"
             flock -w 900 9 || die "another lab.sh has held $DIR for 15 minutes" "see: fuser -v '$DIR/.slipway-lab'"
         fi
         [ "$(stat -Lc %d:%i /proc/self/fd/9)" != "$(stat -c %d:%i "$DIR/.slipway-lab" 2>/dev/null)" ] || return 0
-        mkdir -p "$LOG" "$DIR/state" "$DIR/pki" "$DIR/ssh" "$DIR/registry" "$DIR/docker-config"
     done
     die "could not lock $DIR" "is something else deleting it?"
 }
@@ -119,6 +123,28 @@ step() {
     STEP_OPEN=
 }
 
+# step_try WHAT COMMAND...: the same for a step whose failure the caller deals with; says so and returns 1.
+step_try() {
+    local started=$EPOCHREALTIME
+    printf 'lab: %s' "$1" >&"$MESSAGES"
+    if "${@:2}"; then
+        printf ' (%s s)\n' "$(seconds_since "$started")" >&"$MESSAGES"
+    else
+        printf ' did not work (%s s)\n' "$(seconds_since "$started")" >&"$MESSAGES"
+        return 1
+    fi
+}
+
+# Labs share the cache, and two may be about to fill it.
+cache_lock() {
+    exec 7<"$CACHE"
+    if ! flock -n 7; then
+        say "waiting for another lab that fills $CACHE"
+        flock 7
+    fi
+}
+cache_unlock() { exec 7<&-; }
+
 # wait_for SECONDS COMMAND...: polls until the command succeeds.
 wait_for() {
     local -i deadline=$((SECONDS + $1))
@@ -136,55 +162,4 @@ as_owner() {
         setpriv --reuid "$OWNER_UID" --regid "$OWNER_GID" --init-groups \
             env HOME="$(getent passwd "$OWNER_UID" | cut -d: -f6)" "$@"
     fi
-}
-
-# Closes everything but 0-2, so that a daemon holds no pipe of whoever called us, and becomes the command.
-# shellcheck disable=SC2016 # expanded by the shell that runs it
-DETACH='for f in /proc/self/fd/*; do f=${f##*/}; [ "$f" -le 2 ] || eval "exec $f>&-"; done; exec "$@"'
-
-# spawn ROLE LOG COMMAND...: a process that outlives us. Its environment is new (no secret of the caller's, no cookie of
-# a CI server that kills by it) and names this lab and its role, by which it is found again: pids get reused, these not.
-spawn() {
-    local role=$1 log=$2
-    shift 2
-    setsid env -i PATH="$LAB_PATH" HOME=/ LANG=C.UTF-8 "SLIPWAY_LAB=$DIR" "SLIPWAY_LAB_ROLE=$role" \
-        bash -c "$DETACH" detach "$@" </dev/null >>"$log" 2>&1 &
-    disown
-}
-
-# pids_of [ROLE]: processes of this lab which still carry the environment that spawn gave them.
-pids_of() {
-    local file pid
-    while read -r file; do
-        pid=${file#/proc/}
-        pid=${pid%/environ}
-        if [ -z "${1:-}" ] || grep -qszxF "SLIPWAY_LAB_ROLE=$1" "/proc/$pid/environ"; then
-            printf '%s\n' "$pid"
-        fi
-    done < <(grep -slzxF "SLIPWAY_LAB=$DIR" /proc/[0-9]*/environ)
-}
-
-# stop_role ROLE: asks, then insists.
-stop_role() {
-    local -a pids
-    mapfile -t pids < <(pids_of "$1")
-    ((${#pids[@]} > 0)) || return 0
-    kill -TERM "${pids[@]}" 2>/dev/null || :
-    role_gone() { [ -z "$(pids_of "$1")" ]; }
-    wait_for 5 role_gone "$1" && return 0
-    mapfile -t pids < <(pids_of "$1")
-    kill -KILL "${pids[@]}" 2>/dev/null || :
-    wait_for 10 role_gone "$1"
-}
-
-# Stops all there is. Killing process 1 of a node's PID namespace makes the kernel kill everything inside it: the
-# engine, its containers, sshd and its sessions; their mounts and network go with them.
-processes_stop() {
-    local -a pids
-    stop_role moto
-    stop_role registry
-    all_gone() { [ -z "$(pids_of)" ]; }
-    mapfile -t pids < <(pids_of)
-    ((${#pids[@]} == 0)) || kill -KILL "${pids[@]}" 2>/dev/null || :
-    wait_for 30 all_gone || die "these processes of the lab do not end: $(pids_of | tr '\n' ' ')" "look with: ps -o pid,stat,wchan,args -p PID"
 }

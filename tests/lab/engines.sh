@@ -40,8 +40,7 @@ engine_spawn() {
     # One that is there but does not answer would hold the data directory's lock against its successor.
     for pid in $(node_pids "$node" dockerd); do
         kill -KILL "$pid" 2>/dev/null || :
-        engine_exited() { [ ! -e "/proc/$1" ]; }
-        wait_for 10 engine_exited "$pid"
+        wait_for 10 pids_ended "$pid"
     done
     proxies_find
     engine_trust "$node"

@@ -10,19 +10,27 @@ image_up() {
     if engine ci image inspect "$BASE_IMAGE" >/dev/null 2>&1; then
         return
     fi
+    node_run ci timeout 10 getent hosts deb.debian.org >/dev/null ||
+        say "the engines cannot resolve names (see $(node_root ci)/etc/resolv.conf): builds that download will fail"
     if [ ! -s "$file" ]; then
-        if hub_answers && step "pulling $BASE_IMAGE from Docker Hub" image_pull; then
-            :
-        else
-            say "Docker Hub cannot be reached; $BASE_IMAGE is made from the distribution, which takes a minute"
-            distribution_find
-            debootstrap_needed
-            step "$BASE_IMAGE from $DISTRIBUTION $SUITE at $MIRROR" image_make
-        fi
-        step "keeping $BASE_IMAGE in $CACHE" image_keep "$file"
-        return
+        cache_lock
+        [ -s "$file" ] || image_fetch "$file"
+        cache_unlock
+        ! engine ci image inspect "$BASE_IMAGE" >/dev/null 2>&1 || return 0
     fi
     step "loading $BASE_IMAGE from $CACHE" engine ci load --input "$file"
+}
+
+# Brings it into the engine, and from there into the file.
+image_fetch() {
+    if ! hub_answers || ! step_try "pulling $BASE_IMAGE from Docker Hub" image_pull; then
+        distribution_find
+        say "Docker Hub cannot be reached; $BASE_IMAGE is made from the distribution instead, which takes a minute or two"
+        command -v debootstrap >/dev/null ||
+            step "installing from the distribution: debootstrap" packages_install debootstrap gpgv
+        step "$BASE_IMAGE from $DISTRIBUTION $SUITE at $MIRROR" image_make
+    fi
+    step "keeping $BASE_IMAGE in $CACHE" image_keep "$1"
 }
 
 # Asked from where the engine stands. Without a login Docker Hub answers 401.
@@ -46,22 +54,17 @@ image_keep() {
     chown "$OWNER_UID:$OWNER_GID" "$1"
 }
 
-debootstrap_needed() {
-    command -v debootstrap >/dev/null ||
-        step "installing from the distribution: debootstrap" packages_install debootstrap "$(dpkg-query -W -f '${Package}\n' 'debian-archive-keyring' 'ubuntu-keyring' 2>/dev/null | head -n 1)"
-}
-
-# Sets DISTRIBUTION, SUITE, MIRROR and SOURCES (lines for sources.list) to what apt on this machine uses.
+# Sets DISTRIBUTION, SUITE, MIRROR, COMPONENTS and SOURCES (lines for sources.list) to what apt on this machine uses.
 distribution_find() {
     local origin suite component uri
-    local components=main
     # shellcheck source=/dev/null
     SUITE=$(. /etc/os-release && printf %s "${VERSION_CODENAME:-bookworm}")
     DISTRIBUTION=Debian MIRROR='' SOURCES=''
     # shellcheck disable=SC2016 # apt's own variables
     while IFS='|' read -r origin suite component uri; do
-        case $origin-$component in
-        Debian-main | Ubuntu-main | Ubuntu-universe) ;;
+        # Not a disc, a file or a list of mirrors, which a container or debootstrap could not use.
+        case $origin-$component-$uri in
+        Debian-main-http* | Ubuntu-main-http* | Ubuntu-universe-http*) ;;
         *) continue ;;
         esac
         case $suite in
@@ -70,15 +73,15 @@ distribution_find() {
         *) continue ;;
         esac
         SOURCES+="deb $uri $suite $component"$'\n'
-    done < <(apt-get indextargets --format '$(ORIGIN)|$(CODENAME)|$(COMPONENT)|$(REPO_URI)|$(RELEASE)' 'Created-By: Packages' |
-        awk -F'|' -v OFS='|' '{print $1, ($5 != "" ? $5 : $2), $3, $4}' | sort -u)
+    done < <(apt-get indextargets --format '$(ORIGIN)|$(RELEASE)|$(COMPONENT)|$(REPO_URI)' 'Created-By: Packages' | sort -u)
     if [ -z "$MIRROR" ]; then
+        # apt here knows neither Debian's nor Ubuntu's archive by http; Debian's is there for everyone.
         SUITE=bookworm MIRROR=http://deb.debian.org/debian
         SOURCES="deb $MIRROR $SUITE main"$'\n'
     fi
+    COMPONENTS=main
     # Ubuntu has python3-venv and pip in universe.
-    [ "$DISTRIBUTION" = Debian ] || components=main,universe
-    COMPONENTS=$components
+    [ "$DISTRIBUTION" = Debian ] || COMPONENTS=main,universe
 }
 
 # In namespaces of its own, so that debootstrap's mounts and processes end with it whatever happens.

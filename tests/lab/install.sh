@@ -10,9 +10,9 @@ install_missing() {
         "$@" >/dev/null 2>&1 || wanted+=("$package")
     }
     # An engine of the user's own (docker-ce, say) is used as it is: only its program is, never its service or data.
-    want docker.io command -v dockerd
-    want docker-registry registry_program
-    want openssh-server command -v sshd
+    want docker.io program_shared dockerd
+    want docker-registry command -v docker-registry
+    want openssh-server program_shared sshd
     want openssh-client command -v ssh-keygen
     want iptables command -v iptables
     want iproute2 command -v ip
@@ -23,7 +23,13 @@ install_missing() {
         step "installing from the distribution: ${wanted[*]}" packages_install "${wanted[@]}"
     fi
     # Newer releases have the docker command in a package of its own.
-    command -v docker >/dev/null || step "installing from the distribution: docker-cli" packages_install docker-cli
+    program_shared docker || step "installing from the distribution: docker-cli" packages_install docker-cli
+}
+
+# Nodes share /usr only, and what a snap brings cannot open sockets outside a home.
+program_shared() {
+    local path
+    path=$(PATH=$LAB_PATH command -v "$1") && [[ $(realpath "$path") == /usr/* ]]
 }
 
 # Fails rather than removes a package that is in the way, such as another vendor's containerd.

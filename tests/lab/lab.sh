@@ -4,10 +4,17 @@
 set -euo pipefail
 
 LAB_SOURCE=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
-for part in common install node net engines aws registry sshd image; do
-    # shellcheck source=/dev/null
-    . "$LAB_SOURCE/$part.sh"
-done
+# shellcheck source-path=SCRIPTDIR
+. "$LAB_SOURCE/common.sh"
+. "$LAB_SOURCE/process.sh"
+. "$LAB_SOURCE/install.sh"
+. "$LAB_SOURCE/node.sh"
+. "$LAB_SOURCE/net.sh"
+. "$LAB_SOURCE/engines.sh"
+. "$LAB_SOURCE/aws.sh"
+. "$LAB_SOURCE/registry.sh"
+. "$LAB_SOURCE/sshd.sh"
+. "$LAB_SOURCE/image.sh"
 
 usage() {
     cat <<'USAGE'
@@ -31,7 +38,6 @@ lab_up() {
     fi
     step_log "$LOG/install.log"
     install_missing
-    step_log "$LOG/moto.log"
     moto_install
 
     step_log "$LOG/lab.log"
@@ -48,6 +54,8 @@ lab_up() {
     step "moto, the ECR API" moto_wait
     step_log "$LOG/registry.log"
     step "registry $LAB_REGISTRY" registry_up
+    step_log "$LOG/lab.log"
+    registry_reachable
     step_log "$LOG/ci-dockerd.log"
     step "engine of the CI server" engine_wait ci
     step_log "$LOG/app-dockerd.log"
@@ -60,67 +68,69 @@ lab_up() {
 }
 
 lab_down() {
-    local -i left
     say "removing $DIR"
     processes_stop
     net_down
     cgroups_remove
-    left=$(find "$DIR" -mindepth 1 -maxdepth 1 2>/dev/null | wc -l)
-    if ((left > 0)); then
-        # One file system only: should anything still be mounted below, its contents are not ours to delete.
-        rm -rf --one-file-system -- "$DIR" || die "could not remove $DIR" "see what is mounted there: findmnt -R -T '$DIR'"
-    fi
+    # One file system only: should anything be mounted below, its contents are not ours to delete.
+    rm -rf --one-file-system -- "$DIR" || die "could not remove $DIR" "see what is mounted there: findmnt -R -T '$DIR'"
     say "gone in $(seconds_since "$STARTED") s"
 }
 
 lab_status() {
     local -i missing=0
-    status_line() {
-        if "${@:3}" >/dev/null 2>&1; then
-            printf '%-10s up    %s\n' "$1" "$2"
-        else
-            printf '%-10s DOWN  %s\n' "$1" "$2"
-            missing=1
-        fi
-    }
     if [ ! -r "$DIR/env" ]; then
         printf 'no lab in %s\n' "$DIR"
         return 1
     fi
     # shellcheck source=/dev/null
     . "$DIR/env"
-    NET_BASE=$(cat "$DIR/state/net")
-    status_line ci-engine "$DOCKER_HOST" engine_healthy ci
-    status_line app-engine "$LAB_APP_DOCKER_HOST" engine_healthy app
-    status_line sshd "$LAB_SSH:$LAB_SSH_PORT" sshd_healthy
-    status_line moto "$AWS_ENDPOINT_URL" moto_healthy
-    status_line registry "https://$LAB_REGISTRY ($LAB_REGISTRY_ADDR:443)" registry_healthy
+    net_recall
+    moto_place
+    status_line ci-engine "$DOCKER_HOST" engine_healthy ci || missing=1
+    status_line app-engine "$LAB_APP_DOCKER_HOST" engine_healthy app || missing=1
+    status_line sshd "$LAB_SSH:$LAB_SSH_PORT" sshd_healthy || missing=1
+    status_line moto "$AWS_ENDPOINT_URL" moto_healthy || missing=1
+    status_line registry "https://$LAB_REGISTRY ($LAB_REGISTRY_ADDR:443)" registry_healthy || missing=1
     return "$missing"
 }
 
+# status_line PART PLACE CHECK...
+status_line() {
+    if "${@:3}" >/dev/null 2>&1; then
+        printf '%-10s up    %s\n' "$1" "$2"
+    else
+        printf '%-10s DOWN  %s\n' "$1" "$2"
+        return 1
+    fi
+}
+
 env_write() {
-    local -a names=(DOCKER_HOST AWS_ENDPOINT_URL AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_REGION
-        LAB_DIR LAB_REGISTRY LAB_REGISTRY_ADDR LAB_CA LAB_HOST_ADDR LAB_APP_ADDR LAB_APP_LINK
-        LAB_APP_DOCKER_HOST LAB_SSH LAB_SSH_PORT LAB_SSH_KEY LAB_KNOWN_HOSTS)
-    local DOCKER_HOST AWS_ENDPOINT_URL AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY name
-    local LAB_DIR LAB_REGISTRY_ADDR LAB_CA LAB_HOST_ADDR LAB_APP_ADDR LAB_APP_LINK
-    local LAB_APP_DOCKER_HOST LAB_SSH LAB_SSH_PORT LAB_SSH_KEY LAB_KNOWN_HOSTS
-    DOCKER_HOST=$(engine_host ci)
-    AWS_ENDPOINT_URL=http://127.0.0.1:$(cat "$DIR/state/moto-port")
-    # moto takes any key; these are no one's.
-    AWS_ACCESS_KEY_ID=slipway-lab AWS_SECRET_ACCESS_KEY=slipway-lab
-    LAB_DIR=$DIR
-    LAB_REGISTRY_ADDR=$(net_address ci host)
-    LAB_CA=$DIR/pki/ca.crt
-    LAB_HOST_ADDR=$(net_address app host)
-    LAB_APP_ADDR=$(net_address app node)
-    LAB_APP_LINK=$(net_link app)
-    LAB_APP_DOCKER_HOST=$(engine_host app)
-    LAB_SSH=deployer@$LAB_APP_ADDR LAB_SSH_PORT=22
-    LAB_SSH_KEY=$DIR/ssh/id_ed25519
-    LAB_KNOWN_HOSTS=$DIR/ssh/known_hosts
-    for name in "${names[@]}"; do
-        printf "export %s='%s'\n" "$name" "${!name//\'/\'\\\'\'}"
+    local -a assignments
+    local assignment value
+    assignments=(
+        "DOCKER_HOST=$(engine_host ci)"
+        "AWS_ENDPOINT_URL=http://127.0.0.1:$(cat "$DIR/state/moto-port")"
+        # moto takes any key; this is no one's.
+        AWS_ACCESS_KEY_ID=slipway-lab
+        AWS_SECRET_ACCESS_KEY=slipway-lab
+        "AWS_REGION=$AWS_REGION"
+        "LAB_DIR=$DIR"
+        "LAB_REGISTRY=$LAB_REGISTRY"
+        "LAB_REGISTRY_ADDR=$(net_address ci host)"
+        "LAB_CA=$DIR/pki/ca.crt"
+        "LAB_HOST_ADDR=$(net_address app host)"
+        "LAB_APP_ADDR=$(net_address app node)"
+        "LAB_APP_LINK=$(net_link app)"
+        "LAB_APP_DOCKER_HOST=$(engine_host app)"
+        "LAB_SSH=deployer@$(net_address app node)"
+        LAB_SSH_PORT=22
+        "LAB_SSH_KEY=$DIR/ssh/id_ed25519"
+        "LAB_KNOWN_HOSTS=$DIR/ssh/known_hosts"
+    )
+    for assignment in "${assignments[@]}"; do
+        value=${assignment#*=}
+        printf "export %s='%s'\n" "${assignment%%=*}" "${value//\'/\'\\\'\'}"
     done >"$DIR/env.new"
     mv "$DIR/env.new" "$DIR/env"
 }
@@ -146,7 +156,7 @@ main() {
     lab_places "$dir"
     case $command in
     env)
-        [ -r "$DIR/env" ] || die "no lab runs in $DIR" "start it: $LAB_SOURCE/lab.sh up --dir '$DIR'"
+        [ -r "$DIR/env" ] || die "there is no lab in $DIR" "start it: $LAB_SOURCE/lab.sh up --dir '$DIR'"
         cat "$DIR/env"
         ;;
     status) lab_status ;;
@@ -157,7 +167,6 @@ main() {
         ;;
     up)
         as_root "$command" --dir "$DIR"
-        lab_dirs_make
         lab_lock
         quiet_from_here "$LOG/lab.log"
         lab_up

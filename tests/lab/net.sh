@@ -37,7 +37,7 @@ net_used() {
     {
         ip -4 -o route show table all | sed -E 's/^(local|broadcast|unicast|blackhole|unreachable|prohibit|throw) //' |
             grep -v " dev slw${ID}[ca]" | awk '{print $1}'
-        awk '$1 == "nameserver" {print $2}' /etc/resolv.conf
+        sed -n 's/^nameserver[[:space:]]*//p' /etc/resolv.conf
     } | grep -E '^[0-9]+\.[0-9]+\.[0-9]+\.[0-9]+(/[0-9]+)?$' | awk -F/ '{n = $2 == "" ? 32 : $2; if (n >= 8) print $1, n}' | sort -u
 }
 
@@ -74,6 +74,12 @@ net_choose() {
     return 1
 }
 
+# Sets NET_BASE to the block in use; empty when there is none yet.
+net_recall() { NET_BASE=$(cat "$DIR/state/net" 2>/dev/null || :); }
+
+# Without the cable, traffic to its addresses would leave by the default route.
+net_plugged() { [ -e "/sys/class/net/$(net_link "$1")" ]; }
+
 net_up() {
     local node
     iptables_choose
@@ -84,7 +90,7 @@ net_up() {
     done
     net_rules
     if [ "$(cat /proc/sys/net/ipv4/ip_forward)" = 0 ]; then
-        : >"$DIR/state/ip-forward-was-off"
+        cp /proc/sys/kernel/random/boot_id "$DIR/state/ip-forward-was-off"
         echo 1 >/proc/sys/net/ipv4/ip_forward
     fi
 }
@@ -92,7 +98,7 @@ net_up() {
 # Sets NET_BASE. The block counts as taken once an address of it is on a link, so two labs choose one after the other.
 net_claim() {
     local node
-    NET_BASE=$(cat "$DIR/state/net" 2>/dev/null || :)
+    net_recall
     exec 8</run
     flock 8
     if [ -z "$NET_BASE" ] || ! net_free "$NET_BASE" "$(net_used)"; then
@@ -190,8 +196,8 @@ net_down() {
         ip link delete "$(net_link "$node")" 2>/dev/null || :
     done
     rules_remove
-    # Off again only if we turned it on and nobody else (another lab, an engine, virtual machines) routes by now.
-    if [ -e "$DIR/state/ip-forward-was-off" ]; then
+    # Off again only if we turned it on since the last boot, and nobody else (an engine, virtual machines) routes by now.
+    if cmp -s /proc/sys/kernel/random/boot_id "$DIR/state/ip-forward-was-off"; then
         if [ -n "$(ip -o link show type bridge)" ]; then
             say "leaving net.ipv4.ip_forward on: there is a bridge that may need it"
         elif ip -o link | grep -qE '^[0-9]+: slw[0-9a-f]{8}[ca]@'; then
@@ -206,6 +212,6 @@ net_down() {
 # Hands the note that forwarding was off to a lab that still runs.
 ip_forward_bequeath() {
     local heir
-    heir=$(sed -zn 's/^SLIPWAY_LAB=//p' /proc/[0-9]*/environ 2>/dev/null | tr '\0' '\n' | grep -vxF "$DIR" | head -n 1)
-    [ -z "$heir" ] || [ ! -d "$heir/state" ] || : >"$heir/state/ip-forward-was-off"
+    heir=$({ sed -szn 's/^SLIPWAY_LAB=//p' /proc/[0-9]*/environ 2>/dev/null || :; } | tr '\0' '\n' | grep -vxF "$DIR" | sort -u | sed -n 1p)
+    [ -z "$heir" ] || [ ! -d "$heir/state" ] || cp "$DIR/state/ip-forward-was-off" "$heir/state/"
 }

@@ -36,9 +36,8 @@ if [ -e "$cgroups/cgroup.type" ] && [ -n "$(cat "$cgroups/cgroup.procs")" ]; the
     while read -r pid; do
         echo "$pid" >"$cgroups/init/cgroup.procs" 2>/dev/null || :
     done <"$cgroups/cgroup.procs"
-fi
-if [ -e "$cgroups/cgroup.controllers" ]; then
-    for controller in $(cat "$cgroups/cgroup.controllers"); do
+    read -ra controllers <"$cgroups/cgroup.controllers"
+    for controller in "${controllers[@]}"; do
         echo "+$controller" >"$cgroups/cgroup.subtree_control" 2>/dev/null || :
     done
 fi

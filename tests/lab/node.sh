@@ -64,13 +64,14 @@ nodes_up() {
             bash "$LAB_SOURCE/node-init.sh" "$(node_root "$node")" "$node"
     done
     for node in "${NODES[@]}"; do
-        node_ready() { [ -e "$(node_root "$1")/run/node-ready" ] && [ -n "$(node_holder "$1")" ]; }
         if ! wait_for 15 node_ready "$node"; then
-            STEP_LOG=$LOG/$node-node.log
+            step_log "$LOG/$node-node.log"
             return 1
         fi
     done
 }
+
+node_ready() { [ -e "$(node_root "$1")/run/node-ready" ] && [ -n "$(node_holder "$1")" ]; }
 
 # The directories of a node's root. What the last life of the node left in /run is from a dead kernel or dead processes.
 node_tree() {
@@ -146,11 +147,13 @@ node_resolver() {
     printf 'nameserver 1.1.1.1\nnameserver 8.8.8.8\n'
 }
 
-# Cgroups outlive the processes of a namespace: remove the ones which the engines made below their parent.
+# Cgroups outlive the processes of a namespace: remove the ones which the engines made below their parent. In a mount
+# namespace, since where nothing is mounted on /sys/fs/cgroup a node mounted the tree for itself.
 cgroups_remove() {
-    local top
-    find /sys/fs/cgroup -maxdepth 2 -type d -name "slipway-lab-$ID" 2>/dev/null | while read -r top; do
-        cgroup_gone() { find "$1" -depth -type d -exec rmdir {} + 2>/dev/null && [ ! -e "$1" ]; }
-        wait_for 5 cgroup_gone "$top" || say "the cgroup $top is still in use"
-    done
+    # shellcheck disable=SC2016 # expanded by the shell that runs it
+    wait_for 5 unshare --mount --propagation private bash -c '
+        mountpoint -q /sys/fs/cgroup || mount -t cgroup2 cgroup2 /sys/fs/cgroup
+        for top in /sys/fs/cgroup/"$0" /sys/fs/cgroup/*/"$0"; do
+            [ ! -d "$top" ] || find "$top" -depth -type d -exec rmdir {} + || exit 1
+        done' "slipway-lab-$ID" || say "some cgroups named slipway-lab-$ID are still in use"
 }

@@ -14,7 +14,7 @@ keys_make() {
 pki_make() {
     (
         umask 077
-        cd "$DIR/pki"
+        cd "$DIR/pki" || exit
         [ ! -s registry.crt ] || exit 0
         openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 3650 -keyout ca.key -out ca.crt \
             -subj "/CN=slipway lab $ID" -addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign
@@ -42,29 +42,39 @@ log:
     disabled: false
 storage:
   filesystem:
-    rootdirectory: $DIR/registry/data
+    rootdirectory: '${DIR//\'/\'\'}/registry/data'
   delete:
     enabled: true
 auth:
   htpasswd:
     realm: slipway-lab
-    path: $DIR/registry/htpasswd
+    path: '${DIR//\'/\'\'}/registry/htpasswd'
 http:
   addr: $(net_address ci host):443
   tls:
-    certificate: $DIR/pki/registry.crt
-    key: $DIR/pki/registry.key
+    certificate: '${DIR//\'/\'\'}/pki/registry.crt'
+    key: '${DIR//\'/\'\'}/pki/registry.key'
 YAML
-    spawn registry "$LOG/registry.log" env OTEL_TRACES_EXPORTER=none "$(registry_program)" serve "$DIR/registry/config.yml"
+    spawn registry "$LOG/registry.log" env OTEL_TRACES_EXPORTER=none docker-registry serve "$DIR/registry/config.yml"
     wait_for 20 registry_healthy
 }
 
-registry_program() { command -v docker-registry || command -v registry; }
+# Both engines have to get to it through this machine's firewall, whose rules iptables may know nothing of.
+registry_reachable() {
+    local node
+    for node in "${NODES[@]}"; do
+        # shellcheck disable=SC2016 # expanded inside
+        node_run "$node" timeout 5 bash -c '</dev/tcp/"$0"/443' "$(net_address ci host)" ||
+            die "a firewall on this machine keeps the $node node from reaching it" \
+                "let $(net_link ci) and $(net_link app) in, with firewalld: firewall-cmd --zone=trusted --add-interface=…"
+    done
+}
 
 # Healthy is what an engine needs: the name on the certificate, the authority's signature, and a login with moto's token.
 # Whoever may not read the login (anyone but root) gets to know that it listens.
 registry_healthy() {
     local address
+    net_plugged ci || return 1
     address=$(net_address ci host)
     if [ -r "$DIR/registry/login" ]; then
         python_part check "$address" "$LAB_REGISTRY" "$DIR/pki/ca.crt" "$DIR/registry/login"

@@ -62,9 +62,8 @@ sshd_listener_stop() {
 
 sshd_healthy() {
     local banner
-    banner=$(
-        exec 3<>"/dev/tcp/$(net_address app node)/22" || exit
-        timeout 5 head -n 1 <&3
-    ) || return 1
+    net_plugged app || return 1
+    # shellcheck disable=SC2016 # expanded by the shell that runs it
+    banner=$(timeout 5 bash -c 'head -n 1 </dev/tcp/"$0"/22' "$(net_address app node)") || return 1
     [[ $banner == SSH-2.0-* ]]
 }
