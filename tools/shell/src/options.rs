@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use slipway_release::{Code, Document, Failure};
 
-/// The options that every tool has.
+// No doc comment: clap would take it for the text at the head of --help.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct Common {
     /// Do not read a document from stdin
