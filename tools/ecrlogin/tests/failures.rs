@@ -1,6 +1,7 @@
 //! What ecrlogin does where AWS is not as it should be. The endpoints here give the answers that
 //! no stand-in for AWS gives on request; everything else is tried against one in the end-to-end
 //! tests.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
