@@ -1,0 +1,205 @@
+//! Why a probe got no answer, in the few words that fit a line of progress.
+
+use std::error::Error;
+use std::fmt;
+use std::io::{self, ErrorKind};
+use std::time::Duration;
+
+use rustls::CertificateError;
+
+/// Why there was no answer. The texts are short fragments, made to stand after a target's name.
+#[derive(Debug, thiserror::Error)]
+pub enum ProbeError {
+    /// The deadline of the try passed.
+    #[error("timed out after {} {during}", humantime::format_duration(*limit))]
+    TimedOut {
+        /// The deadline, from the start of the try.
+        limit: Duration,
+        /// What was under way.
+        during: Phase,
+    },
+    /// The name does not resolve.
+    #[error("name not found")]
+    NameNotFound {
+        /// The name.
+        host: String,
+        /// What the resolver said.
+        source: io::Error,
+    },
+    /// No address of the name could be connected to; this is the last one's error.
+    #[error("{}", io_text(source))]
+    Connect {
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The TLS handshake failed.
+    #[error("TLS: {reason}")]
+    Tls {
+        /// Why, in a few words.
+        reason: String,
+    },
+    /// The connection ended before a whole answer had come.
+    #[error("connection closed {during}")]
+    Closed {
+        /// What was under way.
+        during: Phase,
+    },
+    /// The connection broke.
+    #[error("{} {during}", io_text(source))]
+    Broken {
+        /// What the system said.
+        source: io::Error,
+        /// What was under way.
+        during: Phase,
+    },
+    /// What came is not HTTP/1.1.
+    #[error("not an HTTP answer: {reason}")]
+    NotHttp {
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// A part of a try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// The name is being looked up.
+    Resolving,
+    /// The connection is being opened.
+    Connecting,
+    /// TLS is being negotiated.
+    Handshake,
+    /// The request is out and the head of the answer is awaited.
+    Waiting,
+    /// The body is being read.
+    Reading,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Resolving => "resolving the name",
+            Self::Connecting => "connecting",
+            Self::Handshake => "in the TLS handshake",
+            Self::Waiting => "before an answer came",
+            Self::Reading => "in the middle of the body",
+        })
+    }
+}
+
+impl ProbeError {
+    /// What hyper's error means for somebody who only wants to know whether the service answers.
+    pub(crate) fn from_hyper(error: &hyper::Error, during: Phase) -> Self {
+        if let Some(io) = cause::<io::Error>(error) {
+            // rustls reports an end without its goodbye this way.
+            if io.kind() == ErrorKind::UnexpectedEof {
+                return Self::Closed { during };
+            }
+            if let Some(tls) = io.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>())
+            {
+                return Self::Tls { reason: tls_text(tls) };
+            }
+            return Self::Broken { source: copy(io), during };
+        }
+        if error.is_parse() {
+            return Self::NotHttp { reason: error.to_string() };
+        }
+        Self::Closed { during }
+    }
+
+    pub(crate) fn from_handshake(error: io::Error) -> Self {
+        if let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+            return Self::Tls { reason: tls_text(tls) };
+        }
+        match error.kind() {
+            ErrorKind::UnexpectedEof => Self::Closed { during: Phase::Handshake },
+            _ => Self::Broken { source: error, during: Phase::Handshake },
+        }
+    }
+}
+
+fn cause<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
+    let mut next = error.source();
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref::<E>() {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
+}
+
+/// An I/O error cannot be cloned; what matters of it can.
+fn copy(error: &io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(code) => io::Error::from_raw_os_error(code),
+        None => io::Error::new(error.kind(), error.to_string()),
+    }
+}
+
+/// The system's errors in the words that people use for them; without the number of the error.
+fn io_text(error: &io::Error) -> String {
+    let text = match error.kind() {
+        ErrorKind::ConnectionRefused => "connection refused",
+        ErrorKind::ConnectionReset => "connection reset",
+        ErrorKind::ConnectionAborted => "connection aborted",
+        ErrorKind::BrokenPipe => "connection closed",
+        ErrorKind::HostUnreachable => "no route to host",
+        ErrorKind::NetworkUnreachable => "network unreachable",
+        ErrorKind::NetworkDown => "network down",
+        ErrorKind::TimedOut => "connection timed out",
+        ErrorKind::PermissionDenied => "connecting is not permitted",
+        ErrorKind::AddrNotAvailable => "no local address is free",
+        _ => {
+            let text = error.to_string();
+            return text.split(" (os error").next().unwrap_or_default().to_lowercase();
+        }
+    };
+    text.to_owned()
+}
+
+/// rustls tells certificates' defects by the names of its variants, which say little to people.
+fn tls_text(error: &rustls::Error) -> String {
+    let text = match error {
+        rustls::Error::InvalidCertificate(defect) => match defect {
+            CertificateError::UnknownIssuer => "the certificate's issuer is not trusted",
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                "the certificate has expired"
+            }
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                "the certificate is not valid yet"
+            }
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                "the certificate is for another name"
+            }
+            CertificateError::Revoked => "the certificate is revoked",
+            _ => return error.to_string(),
+        },
+        rustls::Error::InvalidMessage(_) => "the server does not speak TLS",
+        _ => return error.to_string(),
+    };
+    text.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_texts_are_short_and_without_numbers() {
+        let refused = ProbeError::Connect { source: io::Error::from_raw_os_error(111) };
+        assert_eq!(refused.to_string(), "connection refused");
+        let other = ProbeError::Connect { source: io::Error::from_raw_os_error(24) };
+        assert_eq!(other.to_string(), "too many open files");
+        let late =
+            ProbeError::TimedOut { limit: Duration::from_millis(1500), during: Phase::Connecting };
+        assert_eq!(late.to_string(), "timed out after 1s 500ms connecting");
+    }
+
+    #[test]
+    fn a_certificate_s_defect_is_told_in_words() {
+        let error = rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer);
+        let error = ProbeError::from_handshake(io::Error::new(ErrorKind::InvalidData, error));
+        assert_eq!(error.to_string(), "TLS: the certificate's issuer is not trusted");
+    }
+}
