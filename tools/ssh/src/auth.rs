@@ -145,13 +145,16 @@ impl Attempts<'_> {
 
     fn refused(&mut self, name: String, code: i32, error: &ssh2::Error) -> Outcome {
         self.offered = true;
-        if ENDED.contains(&code) {
+        // libssh2 has one code for a refusal, a hang-up and an agent that does not sign; its text tells them apart.
+        let message = error.message();
+        if ENDED.contains(&code) || message.starts_with("Waiting for") {
             self.tried.push(format!("{name} (the server hung up: too many keys?)"));
             return Outcome::Ended;
         }
         let why = match REFUSED.contains(&code) {
+            true if message.starts_with("Callback") => "the agent did not sign",
             true => "refused",
-            false => error.message(),
+            false => message,
         };
         self.tried.push(format!("{name} ({why})"));
         Outcome::Refused

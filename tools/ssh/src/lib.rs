@@ -14,6 +14,7 @@ mod connection;
 mod error;
 mod key;
 mod known_hosts;
+mod opening;
 mod options;
 mod pump;
 mod target;

@@ -10,7 +10,6 @@
 //!   with no channel to read from, a channel of a type that no server has is asked for: the refusal is the sign of life.
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::Receiver;
@@ -20,15 +19,18 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
-use ssh2::{BlockDirections, Channel, ExtendedData, Session};
+use ssh2::{BlockDirections, Channel, Session};
 use tokio::sync::oneshot;
 
 use crate::Error;
 use crate::auth::code;
 use crate::bridge::{Bridge, Step, would_block};
+use crate::opening::{self, Destination, Opened};
 
 /// A channel type that exists nowhere (RFC 4250, section 4.6.1: names with a domain are private).
 const PING: &str = "ping@slipway.invalid";
+/// How often the streams are gone around before looking for commands and events.
+const PASSES: usize = 16;
 /// libssh2's codes for what goes wrong with one channel and leaves the session alone (LIBSSH2_ERROR_TIMEOUT,
 /// …_CHANNEL_OUTOFORDER to …_CHANNEL_EOF_SENT, …_INVAL, …_BAD_USE).
 const CHANNEL_ONLY: [i32; 11] = [-9, -20, -21, -22, -23, -24, -25, -26, -27, -34, -39];
@@ -37,24 +39,6 @@ const CHANNEL_ONLY: [i32; 11] = [-9, -20, -21, -22, -23, -24, -25, -26, -27, -34
 pub(crate) enum Command {
     Open { to: Destination, reply: oneshot::Sender<Result<UnixStream, Error>> },
     Close,
-}
-
-/// Where a stream leads.
-pub(crate) enum Destination {
-    Unix(String),
-    Tcp(String, u16),
-    Exec(String),
-}
-
-impl fmt::Display for Destination {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unix(path) => f.write_str(path),
-            Self::Tcp(host, port) => write!(f, "{host}:{port}"),
-            // The command itself may be long, or not for everybody's eyes.
-            Self::Exec(_) => f.write_str("a command"),
-        }
-    }
 }
 
 /// A channel that is being opened. libssh2 can open one at a time.
@@ -156,9 +140,19 @@ impl Pump {
 
     fn turn(&mut self) -> Result<(), End> {
         self.take_commands()?;
-        while self.pass()? == Step::Moved {}
+        let mut step = Step::Moved;
+        // A stream in full flow would go on for ever, and there are others to look after.
+        for _ in 0..PASSES {
+            step = self.pass()?;
+            if step == Step::Idle {
+                break;
+            }
+        }
         self.check_life()?;
-        self.wait()
+        self.wait(match step {
+            Step::Moved => Duration::ZERO,
+            Step::Idle => self.keepalive / 2,
+        })
     }
 
     fn take_commands(&mut self) -> Result<(), End> {
@@ -203,8 +197,7 @@ impl Pump {
     /// hundreds of kilobytes (see `connect::tune`).
     fn can_send(&mut self) -> Result<bool, End> {
         let mut fds = [PollFd::new(&self.tcp, PollFlags::OUT)];
-        let no_wait = Timespec { tv_sec: 0, tv_nsec: 0 };
-        let room = match poll(&mut fds, Some(&no_wait)) {
+        let room = match poll(&mut fds, Some(&timespec(Duration::ZERO))) {
             Ok(_) => !fds[0].revents().is_empty(),
             Err(Errno::INTR) => false,
             Err(error) => return Err(error.into()),
@@ -267,14 +260,14 @@ impl Pump {
             Opening::Ping => return self.ping(),
             Opening::Stream { to, session, reply } => (to, session, reply),
         };
-        match self.open(&to, opened) {
+        match opening::open(&self.session, &to, opened) {
             Ok(Opened::Ready(channel)) => self.hand_out(channel, reply),
             Ok(Opened::Halfway(session)) => {
                 return Ok(Some(Opening::Stream { to, session, reply }));
             }
             Err(error) if CHANNEL_ONLY.contains(&code(&error)) => {
                 // Whoever asked may have stopped waiting.
-                let _ = reply.send(Err(refusal(&self.host, &to, &error)));
+                let _ = reply.send(Err(opening::refusal(&self.host, &to, &error)));
             }
             Err(error) => return Err(error.into()),
         }
@@ -284,41 +277,17 @@ impl Pump {
     fn ping(&mut self) -> Result<Option<Opening>, End> {
         match would_block(self.session.channel_open(PING, 1 << 15, 1 << 15, None)) {
             Ok(None) => return Ok(Some(Opening::Ping)),
+            // No answer within libssh2's own limit is no sign of life.
+            Err(error) if opening::timed_out(&error) => return Ok(None),
             // A server that knows this type: the channel is closed by being dropped.
             Ok(Some(_)) => {}
             Err(error) if CHANNEL_ONLY.contains(&code(&error)) => {}
             Err(error) => return Err(error.into()),
         }
-        self.drained();
+        self.readable = false;
         self.heard = Instant::now();
         self.asked = None;
         Ok(None)
-    }
-
-    fn open(&self, to: &Destination, opened: Option<Channel>) -> Result<Opened, ssh2::Error> {
-        let channel = match (to, opened) {
-            (_, Some(channel)) => Some(channel),
-            (Destination::Unix(path), None) => {
-                would_block(self.session.channel_direct_streamlocal(path, None))?
-            }
-            (Destination::Tcp(host, port), None) => {
-                would_block(self.session.channel_direct_tcpip(host, *port, None))?
-            }
-            (Destination::Exec(_), None) => would_block(self.session.channel_session())?,
-        };
-        let Some(mut channel) = channel else {
-            return Ok(Opened::Halfway(None));
-        };
-        let Destination::Exec(command) = to else {
-            return Ok(Opened::Ready(channel));
-        };
-        // Unread standard error would fill the window and stop the command.
-        if would_block(channel.handle_extended_data(ExtendedData::Ignore))?.is_none()
-            || would_block(channel.exec(command))?.is_none()
-        {
-            return Ok(Opened::Halfway(Some(channel)));
-        }
-        Ok(Opened::Ready(channel))
     }
 
     fn hand_out(&mut self, channel: Channel, reply: oneshot::Sender<Result<UnixStream, Error>>) {
@@ -373,8 +342,8 @@ impl Pump {
         }
     }
 
-    /// Sleeps until there is something to do.
-    fn wait(&mut self) -> Result<(), End> {
+    /// Sleeps until there is something to do, at most this long.
+    fn wait(&mut self, limit: Duration) -> Result<(), End> {
         let blocked = self.full_since.is_some();
         let unsent = matches!(
             self.session.block_directions(),
@@ -392,7 +361,7 @@ impl Pump {
                 watched.push(index);
             }
         }
-        match poll(&mut fds, Some(&timespec(self.keepalive / 2))) {
+        match poll(&mut fds, Some(&timespec(limit))) {
             Ok(_) => {}
             Err(Errno::INTR) => return Ok(()),
             Err(error) => return Err(error.into()),
@@ -414,66 +383,9 @@ impl Pump {
     }
 }
 
-enum Opened {
-    Ready(Channel),
-    /// libssh2 would block; a command's channel may be open already.
-    Halfway(Option<Channel>),
-}
-
 fn timespec(duration: Duration) -> Timespec {
     Timespec {
         tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
         tv_nsec: duration.subsec_nanos().into(),
-    }
-}
-
-/// What a channel that was not opened means. libssh2 tells the server's reason (RFC 4254, section 5.1) only in its text.
-fn refusal(host: &str, to: &Destination, error: &ssh2::Error) -> Error {
-    let (host, message) = (host.to_owned(), error.message());
-    let reason = match message.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')')) {
-        Some(reason) => reason.to_owned(),
-        None => message.to_owned(),
-    };
-    match to {
-        Destination::Exec(_) => Error::SessionRefused { host, reason },
-        _ if code(error) == -9 => Error::ConnectRefused {
-            host,
-            to: to.to_string(),
-            reason: "it does not answer".to_owned(),
-        },
-        _ if reason == "connect failed" => {
-            Error::ConnectRefused { host, to: to.to_string(), reason }
-        }
-        _ => Error::ForwardingRefused { host, to: to.to_string(), reason },
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use ssh2::ErrorCode;
-
-    fn refused(to: &Destination, code: i32, message: &'static str) -> Error {
-        refusal("h", to, &ssh2::Error::new(ErrorCode::Session(code), message))
-    }
-
-    #[test]
-    fn a_refusal_is_told_by_the_servers_reason() {
-        let socket = Destination::Unix("/s".into());
-        let failed = refused(&socket, -21, "Channel open failure (connect failed)");
-        assert_eq!(failed.to_string(), "h cannot connect to /s: connect failed");
-        let forbidden = refused(&socket, -21, "Channel open failure (administratively prohibited)");
-        assert_eq!(
-            forbidden.to_string(),
-            "h refuses to forward to /s: administratively prohibited"
-        );
-        let silent = refused(&Destination::Tcp("10.0.0.1".into(), 80), -9, "Unexpected error");
-        assert_eq!(silent.to_string(), "h cannot connect to 10.0.0.1:80: it does not answer");
-        let full = refused(
-            &Destination::Exec("secret".into()),
-            -21,
-            "Channel open failure (connect failed)",
-        );
-        assert_eq!(full.to_string(), "h refuses to run a command: connect failed");
     }
 }
