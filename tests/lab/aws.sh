@@ -21,9 +21,9 @@ moto_install() {
 moto_download() {
     rm -rf -- "$VENV"
     {
-        as_owner /usr/bin/python3 -m venv "$VENV"
-        as_owner "$VENV/bin/pip" install --disable-pip-version-check --no-input --requirement "$LAB_SOURCE/requirements.txt"
-        as_owner touch "$VENV/complete"
+        "${AS_OWNER[@]}" /usr/bin/python3 -m venv "$VENV"
+        "${AS_OWNER[@]}" "$VENV/bin/pip" install --disable-pip-version-check --no-input --requirement "$LAB_SOURCE/requirements.txt"
+        "${AS_OWNER[@]}" touch "$VENV/complete"
     } >>"$LOG/install.log" 2>&1
 }
 
@@ -41,7 +41,7 @@ moto_spawn() {
     rm -f "$DIR/state/moto-port"
     # The port is read from the log, so each start has a log of its own.
     [ ! -e "$LOG/moto.log" ] || mv "$LOG/moto.log" "$LOG/moto.log.old"
-    spawn moto "$LOG/moto.log" "$VENV/bin/moto_server" -H 127.0.0.1 -p "$port"
+    spawn moto "$LOG/moto.log" "${AS_OWNER[@]}" "$VENV/bin/moto_server" -H 127.0.0.1 -p "$port"
 }
 
 moto_wait() {

@@ -41,6 +41,10 @@ as_root() {
     fi
     OWNER_UID=${SUDO_UID:-0}
     OWNER_GID=${SUDO_GID:-0}
+    # A prefix for commands which are to run as the person, not as root.
+    AS_OWNER=()
+    ((OWNER_UID == 0)) || AS_OWNER=(setpriv --reuid "$OWNER_UID" --regid "$OWNER_GID" --init-groups
+        env HOME="$(getent passwd "$OWNER_UID" | cut -d: -f6)")
 }
 
 # A directory with this mark, or an empty one, may be filled and deleted by a lab; no other.
@@ -53,7 +57,7 @@ lab_dirs_make() {
     umask 022
     for top in "$DIR" "$CACHE"; do
         # Below a home they are the person's; elsewhere they may not create them.
-        as_owner mkdir -p -- "$top" 2>/dev/null || mkdir -p -- "$top"
+        "${AS_OWNER[@]}" mkdir -p -- "$top" 2>/dev/null || mkdir -p -- "$top"
     done
     lab_known "$DIR" || die "$DIR is not empty and no lab's directory" "name a new one with --dir"
     : >>"$DIR/.slipway-lab"
@@ -153,13 +157,4 @@ wait_for() {
         ((SECONDS < deadline)) || return 1
         sleep 0.05
     done
-}
-
-as_owner() {
-    if ((${OWNER_UID:-0} == 0)); then
-        "$@"
-    else
-        setpriv --reuid "$OWNER_UID" --regid "$OWNER_GID" --init-groups \
-            env HOME="$(getent passwd "$OWNER_UID" | cut -d: -f6)" "$@"
-    fi
 }

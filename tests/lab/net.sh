@@ -90,7 +90,7 @@ net_up() {
     done
     net_rules
     if [ "$(cat /proc/sys/net/ipv4/ip_forward)" = 0 ]; then
-        cp /proc/sys/kernel/random/boot_id "$DIR/state/ip-forward-was-off"
+        cat /proc/sys/kernel/random/boot_id >"$DIR/state/ip-forward-was-off"
         echo 1 >/proc/sys/net/ipv4/ip_forward
     fi
 }
@@ -197,7 +197,7 @@ net_down() {
     done
     rules_remove
     # Off again only if we turned it on since the last boot, and nobody else (an engine, virtual machines) routes by now.
-    if cmp -s /proc/sys/kernel/random/boot_id "$DIR/state/ip-forward-was-off"; then
+    if [ "$(cat /proc/sys/kernel/random/boot_id)" = "$(cat "$DIR/state/ip-forward-was-off" 2>/dev/null)" ]; then
         if [ -n "$(ip -o link show type bridge)" ]; then
             say "leaving net.ipv4.ip_forward on: there is a bridge that may need it"
         elif ip -o link | grep -qE '^[0-9]+: slw[0-9a-f]{8}[ca]@'; then
