@@ -17,6 +17,7 @@ mod classify;
 mod endpoint;
 mod engine;
 mod error;
+mod failure;
 mod images;
 mod messages;
 mod reference;

@@ -1,0 +1,78 @@
+//! What an engine's error means for a tool's exit code.
+
+use slipway_release::{Code, Failure};
+
+use crate::classify::RegistryFault;
+use crate::error::Error;
+
+impl Error {
+    /// The code of the error for the document.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Unreachable { .. } | Self::Interrupted { .. } => Code::EngineUnreachable,
+            Self::PermissionDenied { .. } => Code::EngineDenied,
+            Self::UnsupportedHost { .. } => Code::Usage,
+            Self::Registry { fault, .. } => match fault {
+                RegistryFault::Unauthorized | RegistryFault::Denied => Code::RegistryDenied,
+                RegistryFault::RepositoryNotFound => Code::RepositoryNotFound,
+                RegistryFault::TagImmutable => Code::TagConflict,
+                RegistryFault::ManifestUnknown => Code::ManifestNotFound,
+                RegistryFault::PlatformMissing => Code::ArchMismatch,
+                RegistryFault::Unreachable | RegistryFault::Tls => Code::RegistryUnreachable,
+                _ => Code::RegistryError,
+            },
+            Self::DiskFull { .. } => Code::DiskFull,
+            Self::NotFound { .. }
+            | Self::Conflict { .. }
+            | Self::Api { .. }
+            | Self::Protocol { .. } => Code::EngineError,
+        }
+    }
+
+    /// What to do next, where that is known whoever asked the engine.
+    pub fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Unreachable { .. } => {
+                "is Docker running there? `docker info` with the same DOCKER_HOST tells"
+            }
+            Self::Interrupted { .. } => "look at the engine's own log, then run it again",
+            Self::PermissionDenied { .. } => {
+                "add the user to the group of the socket, usually docker, and log in anew"
+            }
+            Self::UnsupportedHost { .. } => "set DOCKER_HOST to another address or unset it",
+            Self::DiskFull { .. } => {
+                "free some on the engine's disk: `docker system df` shows what holds it"
+            }
+            Self::Registry { fault, .. } => match fault {
+                RegistryFault::Unauthorized => {
+                    "the token may be missing or expired: run ecrlogin earlier in the pipe, or `ecrlogin < saved.json`"
+                }
+                RegistryFault::Denied => {
+                    "let the principal's policy, and the repository's own, allow the action"
+                }
+                RegistryFault::RepositoryNotFound => {
+                    "create it, or run ecrlogin with --ensure-repository"
+                }
+                RegistryFault::Unreachable => {
+                    "look at the engine's network, proxy and name service"
+                }
+                RegistryFault::Tls => {
+                    "give the engine the registry's CA in /etc/docker/certs.d/HOST/ca.crt"
+                }
+                RegistryFault::RateLimited | RegistryFault::ServerError => "try again in a while",
+                _ => return None,
+            },
+            _ => return None,
+        })
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let failure = Failure::new(error.code(), error.to_string()).retryable(error.transient());
+        match error.hint() {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    }
+}

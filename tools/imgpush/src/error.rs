@@ -1,0 +1,167 @@
+//! What can go wrong, and what it means for the exit code.
+
+use slipway_engine::{ParseReferenceError, Reference, RegistryFault};
+use slipway_release::{Code, Failure};
+use slipway_shell::Span;
+
+/// Why the image is not in the registry.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Nothing says which image.
+    #[error("nothing says which image to push: the document has no image.id")]
+    NoImage,
+    /// Nothing says where to.
+    #[error("nothing says where to push: the document has no registry.host")]
+    NoRegistry,
+    /// Nothing says under which name.
+    #[error("nothing says which repository to push to: the document has no image.name")]
+    NoRepository,
+    /// Nothing says under which tag.
+    #[error("nothing says under which tag to push: the document has no image.tag")]
+    NoTag,
+    /// The registry is no host name.
+    #[error("\"{host}\" is not the host name of a registry")]
+    NotAHost {
+        /// What was given.
+        host: String,
+    },
+    /// The repository was given with a tag.
+    #[error("the repository \"{repository}\" has a tag or a digest in it")]
+    TagInRepository {
+        /// What was given.
+        repository: String,
+    },
+    /// A name that is none.
+    #[error("{0}")]
+    Reference(ParseReferenceError),
+    /// A document that was saved has no password.
+    #[error("the document has a user name for {host} but no password")]
+    NoPassword {
+        /// The registry.
+        host: String,
+    },
+    /// The engine does not have the image.
+    #[error("the engine has no image {image}")]
+    NoSuchImage {
+        /// What was looked for.
+        image: String,
+    },
+    /// The engine or the registry failed, in pushing this name.
+    #[error("{name} could not be pushed: {source}")]
+    Push {
+        /// The name with its tag.
+        name: String,
+        /// What happened.
+        source: slipway_engine::Error,
+    },
+    /// The engine failed.
+    #[error(transparent)]
+    Engine(#[from] slipway_engine::Error),
+    /// The tag is immutable and names something else.
+    #[error(
+        "{name} is immutable and names another image: {digest} (image {found}), not image {id}"
+    )]
+    TagConflict {
+        /// The name with its tag.
+        name: String,
+        /// The image that was to be pushed.
+        id: String,
+        /// The manifest that the tag names.
+        digest: String,
+        /// The image of that manifest.
+        found: String,
+    },
+    /// The registry tells another digest than the one that was pushed.
+    #[error("{name} is {found} in the registry, but {pushed} was pushed")]
+    DigestMismatch {
+        /// The name with its tag.
+        name: String,
+        /// What was pushed.
+        pushed: String,
+        /// What is there.
+        found: String,
+    },
+    /// The name was moved to another image in the middle of the push.
+    #[error("{name} was moved to another image while {id} was being pushed under it")]
+    OtherImage {
+        /// The name with its tag.
+        name: String,
+        /// The image that was to be pushed.
+        id: String,
+    },
+    /// The deadline passed.
+    #[error("the push was not done within {limit} (--timeout)")]
+    Deadline {
+        /// The deadline.
+        limit: Span,
+    },
+}
+
+impl Error {
+    /// Says which name an engine's error is about.
+    pub(crate) fn about(self, name: &Reference) -> Self {
+        match self {
+            Self::Engine(source) => Self::Push { name: name.to_string(), source },
+            other => other,
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let (code, hint) = match &error {
+            Error::NoImage => {
+                (Code::MissingSection, "run imgbuild earlier in the pipe, or give --image")
+            }
+            Error::NoRegistry => {
+                (Code::MissingSection, "run ecrlogin earlier in the pipe, or give --registry")
+            }
+            Error::NoRepository => (Code::MissingSection, "give --repository"),
+            Error::NoTag => (Code::MissingSection, "give --tag"),
+            Error::NotAHost { .. } => (
+                Code::Usage,
+                "a host name has a dot or a port, such as registry.example or localhost:5000",
+            ),
+            Error::TagInRepository { .. } => (Code::Usage, "tags are given with --tag"),
+            Error::Reference(_) => {
+                (Code::Usage, "look at --repository, --tag and the image's name")
+            }
+            Error::NoPassword { .. } => (
+                Code::RegistryDenied,
+                "a saved document holds no secret: `ecrlogin < saved.json | imgpush` gets a fresh one",
+            ),
+            Error::NoSuchImage { .. } => (
+                Code::ImageNotFound,
+                "was it built on this engine? look at DOCKER_HOST and `docker image ls`",
+            ),
+            Error::Push {
+                source: slipway_engine::Error::Registry { fault: RegistryFault::Rejected, .. },
+                ..
+            } => (Code::RegistryError, "look at the registry's own log"),
+            Error::Push { source, .. } | Error::Engine(source) => {
+                let failure = Failure::new(source.code(), error.to_string());
+                let failure = failure.retryable(source.transient());
+                return match source.hint() {
+                    Some(hint) => failure.hint(hint),
+                    None => failure,
+                };
+            }
+            Error::TagConflict { .. } => (
+                Code::TagConflict,
+                "push under another tag, or let the repository's tags be mutable",
+            ),
+            Error::DigestMismatch { .. } | Error::OtherImage { .. } => (
+                Code::DigestMismatch,
+                "another push moved the tag at the same moment; give each build a tag of its own",
+            ),
+            Error::Deadline { .. } => {
+                (Code::DeadlineExceeded, "what was sent stays: the next push sends the rest")
+            }
+        };
+        let retryable = matches!(
+            error,
+            Error::Deadline { .. } | Error::DigestMismatch { .. } | Error::OtherImage { .. }
+        );
+        Failure::new(code, error.to_string()).hint(hint).retryable(retryable)
+    }
+}
