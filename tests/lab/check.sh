@@ -30,7 +30,7 @@ machine() {
         grep -slzxF "SLIPWAY_LAB=$dir" /proc/[0-9]*/environ || :
         ls -d "$dir" 2>/dev/null || :
         md5sum /etc/passwd /etc/shadow /etc/group /etc/hosts /etc/resolv.conf
-        cat /proc/sys/net/ipv4/ip_forward /proc/self/mountinfo
+        cat /proc/sys/net/ipv4/ip_forward
     } 2>/dev/null
 }
 
