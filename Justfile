@@ -1,0 +1,41 @@
+# Every routine action; each line also works without just.
+
+# List the actions
+default:
+    @just --list
+
+# Build, push, deploy and verify app/ on a lab of stand-ins
+quickstart:
+    sh examples/quickstart.sh
+
+# Remove what quickstart started
+down:
+    sh examples/quickstart.sh --down
+
+# All tests, over real parts
+test *ARGS:
+    sh tests/run.sh {{ARGS}}
+
+# The tests that need no lab
+unit:
+    cargo test
+
+# Format and lints
+check:
+    cargo fmt --all --check && cargo clippy --locked --workspace --all-targets -- -D warnings
+
+# The tools as they are shipped, in target/release
+release:
+    cargo build --locked --release
+
+# Start times, memory, and the peers beside it; figures go to target/bench
+bench:
+    sh tests/bench/run.sh
+
+# Write the JSON Schema anew from the types
+schema:
+    cargo run -q -p slipway-tests --bin schema > docs/release.v1.schema.json
+
+# Write the sample documents in examples/documents anew, from a run
+samples:
+    sh tests/samples.sh
