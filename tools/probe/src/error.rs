@@ -18,8 +18,8 @@ pub enum ProbeError {
         /// What was under way.
         during: Phase,
     },
-    /// The name does not resolve.
-    #[error("name not found")]
+    /// The name could not be resolved.
+    #[error("{}", resolver_text(source))]
     NameNotFound {
         /// The name.
         host: String,
@@ -158,10 +158,25 @@ fn io_text(error: &io::Error) -> String {
     text.to_owned()
 }
 
+/// That a name does not exist is another thing than that nobody can tell, as without a network.
+/// The resolver of the system says it by texts only, those of glibc and of musl.
+fn resolver_text(error: &io::Error) -> String {
+    let text = error.to_string();
+    match text.strip_prefix("failed to lookup address information: ").unwrap_or(&text) {
+        "Name or service not known"
+        | "No address associated with hostname"
+        | "Name does not resolve" => "name not found".to_owned(),
+        other => format!("name look-up failed: {}", other.to_lowercase()),
+    }
+}
+
 /// rustls tells certificates' defects by the names of its variants, which say little to people.
 fn tls_text(error: &rustls::Error) -> String {
     let text = match error {
         rustls::Error::InvalidCertificate(defect) => match defect {
+            CertificateError::BadSignature => {
+                "the certificate is not signed by the trusted issuer of that name"
+            }
             CertificateError::UnknownIssuer => "the certificate's issuer is not trusted",
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
                 "the certificate has expired"
@@ -194,6 +209,18 @@ mod tests {
         let late =
             ProbeError::TimedOut { limit: Duration::from_millis(1500), during: Phase::Connecting };
         assert_eq!(late.to_string(), "timed out after 1s 500ms connecting");
+    }
+
+    #[test]
+    fn an_unknown_name_is_told_from_a_resolver_that_is_down() {
+        let text = |cause: &str| {
+            let text = format!("failed to lookup address information: {cause}");
+            let source = io::Error::other(text);
+            ProbeError::NameNotFound { host: "a".to_owned(), source }.to_string()
+        };
+        assert_eq!(text("Name or service not known"), "name not found");
+        let down = "name look-up failed: temporary failure in name resolution";
+        assert_eq!(text("Temporary failure in name resolution"), down);
     }
 
     #[test]

@@ -38,6 +38,15 @@ pub struct Url {
 }
 
 impl Url {
+    /// Sets another path, with or without a query.
+    ///
+    /// # Errors
+    /// When it cannot stand in a request.
+    pub fn set_path(&mut self, path: &str) -> Result<(), FormError> {
+        self.path = path_of(path).map_err(FormError)?;
+        Ok(())
+    }
+
     /// The value of the Host header: the port is named unless it is the scheme's own (RFC 9110,
     /// section 7.2).
     #[must_use]
@@ -122,7 +131,7 @@ impl FromStr for Target {
     type Err = FormError;
 
     fn from_str(text: &str) -> Result<Self, FormError> {
-        let wrong = |reason: String| FormError(format!("target \"{text}\": {reason}"));
+        let wrong = FormError;
         let Some((scheme, rest)) = text.split_once("://") else {
             return Err(wrong(format!(
                 "the scheme is missing: write http://{text}, https://{text} or tcp://{text}"

@@ -4,13 +4,15 @@ use http::HeaderName;
 use serde_json::Value;
 
 use crate::json::cut;
-use crate::{Answer, FormError, Pointer};
+use crate::{Answer, Pointer};
 
 /// Where an answer tells its version: at a place of a JSON body, or else in a header.
 #[derive(Clone, Debug)]
 pub struct VersionSource {
-    pointer: Pointer,
-    header: HeaderName,
+    /// The place in a JSON body: `/version` by default.
+    pub pointer: Pointer,
+    /// The header: `x-app-version` by default.
+    pub header: HeaderName,
 }
 
 impl Default for VersionSource {
@@ -20,16 +22,6 @@ impl Default for VersionSource {
 }
 
 impl VersionSource {
-    /// Another place than `/version` and another header than `x-app-version`.
-    ///
-    /// # Errors
-    /// When the one is not a JSON pointer or the other not a header's name.
-    pub fn new(pointer: &str, header: &str) -> Result<Self, FormError> {
-        let name = HeaderName::try_from(header)
-            .map_err(|_| FormError(format!("\"{header}\" is not a header's name")))?;
-        Ok(Self { pointer: pointer.parse()?, header: name })
-    }
-
     /// The version that the answer tells, if it tells one. It is told by a string only: a number
     /// is more likely the version of a format.
     #[must_use]
@@ -41,12 +33,14 @@ impl VersionSource {
     }
 }
 
-/// That the release which was deployed is the one that answers.
+/// That the release which was deployed is the one that answers. The default proves nothing and
+/// accepts every version.
 #[derive(Clone, Debug, Default)]
 pub struct VersionProof {
     /// Where the answer tells its version.
     pub source: VersionSource,
-    /// The names of the release: its tag, its commit, its digest. Each proves it.
+    /// The names of the release: its tag, its commit, its digest. Each proves it. Without any
+    /// there is nothing to prove.
     pub expected: Vec<String>,
     /// Whether an answer that tells no version is refused.
     pub required: bool,
@@ -55,12 +49,12 @@ pub struct VersionProof {
 impl VersionProof {
     /// Why the answer does not prove it, if it does not.
     pub(crate) fn judge(&self, answer: &Answer) -> Option<String> {
-        let expected = || self.expected.first().map_or("another", String::as_str);
+        let expected = self.expected.first()?;
         match self.source.told(answer) {
             Some(told) if self.expected.contains(&told) => None,
-            Some(told) => Some(format!("version {} answers, expected {}", cut(&told), expected())),
+            Some(told) => Some(format!("version {} answers, expected {expected}", cut(&told))),
             None if self.required => {
-                Some(format!("the answer tells no version, expected {}", expected()))
+                Some(format!("the answer tells no version, expected {expected}"))
             }
             None => None,
         }

@@ -1,0 +1,118 @@
+//! Why healthwait failed.
+
+use serde_json::json;
+use slipway_release::{Code, Failure, Health, HealthTarget};
+use slipway_shell::Span;
+
+use crate::plan::listed;
+
+/// Why healthwait failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// Neither the arguments nor the document name a target.
+    #[error("{reason}, so there is nothing to wait for")]
+    NoTarget {
+        /// What was found instead.
+        reason: &'static str,
+    },
+    /// The document names a target that is none.
+    #[error("the document's {place} is not usable: {reason}")]
+    BadUrl {
+        /// Where in the document.
+        place: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The variable of a header is not set, or is not text that can be sent.
+    #[error("the environment variable {variable} for header {name} {reason}")]
+    HeaderVariable {
+        /// The header.
+        name: String,
+        /// The variable.
+        variable: String,
+        /// What is wrong with it; never its value.
+        reason: &'static str,
+    },
+    /// A version is expected and is not to be checked.
+    #[error("a version is expected and at the same time no check of it is wanted")]
+    VersionContradiction,
+    /// Conditions on an answer, where there is none.
+    #[error("a TCP target gives no answer, so the conditions on one cannot be met")]
+    NoAnswerToJudge,
+    /// A request cannot be made.
+    #[error("{reason}")]
+    Request {
+        /// Why not.
+        reason: String,
+    },
+    /// The deadline passed.
+    #[error("not healthy within {limit}: {}", unhealthy(health))]
+    Deadline {
+        /// What was seen.
+        health: Health,
+        /// The deadline.
+        limit: Span,
+        /// Whether a target was refused for its version in the end.
+        mismatch: bool,
+    },
+    /// A signal ended the waiting.
+    #[error("interrupted while waiting: {}", unhealthy(health))]
+    Interrupted {
+        /// What was seen.
+        health: Health,
+    },
+}
+
+/// Each target that is not healthy, with its last reason.
+fn unhealthy(health: &Health) -> String {
+    let text = |target: &HealthTarget| match &target.reason {
+        Some(reason) => format!("{}: {reason}", target.url),
+        None => target.url.clone(),
+    };
+    let texts: Vec<String> =
+        health.targets.iter().filter(|target| !target.healthy).map(text).collect();
+    listed(&texts, "; ")
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let (code, hint) = match &error {
+            Error::NoTarget { .. } => (
+                Code::NoTarget,
+                "name targets, such as healthwait http://127.0.0.1:8000/health, or run it after \
+                 remote-swap in the pipe",
+            ),
+            Error::BadUrl { .. } => {
+                (Code::BadSection, "targets on the command line go before the document's")
+            }
+            Error::HeaderVariable { .. } => {
+                (Code::Usage, "export the variable in the environment of healthwait")
+            }
+            Error::VersionContradiction => {
+                (Code::Usage, "give --expect-version or --no-version-check, not both")
+            }
+            Error::NoAnswerToJudge => {
+                (Code::Usage, "ask an http:// or https:// target, or leave out --expect-…")
+            }
+            Error::Request { .. } => (Code::Usage, "healthwait --help shows the forms"),
+            Error::Deadline { mismatch: true, .. } => (
+                Code::DeadlineExceeded,
+                "another release answers there; if the target is not part of this release, add \
+                 --no-version-check",
+            ),
+            Error::Deadline { .. } => (
+                Code::DeadlineExceeded,
+                "health.targets in the document has the last answers and the timelines; --timeout \
+                 waits longer",
+            ),
+            Error::Interrupted { .. } => (Code::Interrupted, "run it again to go on waiting"),
+        };
+        let failure = Failure::new(code, error.to_string()).hint(hint);
+        match &error {
+            Error::Deadline { health, .. } | Error::Interrupted { health } => {
+                failure.retryable(true).evidence(json!({ "targets": health.targets }))
+            }
+            _ => failure,
+        }
+    }
+}

@@ -1,0 +1,114 @@
+use clap::{Args, Command, FromArgMatches};
+use serde_json::{Value, json};
+use slipway_release::Code;
+
+use super::*;
+
+fn options(args: &[&str]) -> Options {
+    let command = Options::augment_args(Command::new("healthwait").no_binary_name(true));
+    Options::from_arg_matches(&command.try_get_matches_from(args).unwrap()).unwrap()
+}
+
+fn plan(args: &[&str], mut document: Value) -> Result<Plan, Failure> {
+    document["schema"] = json!("slipway.release/v1");
+    let document = Document::parse(document.to_string().as_bytes()).unwrap();
+    let variable = |name: &str| (name == "TOKEN").then(|| "hunter2\n".to_owned());
+    Plan::new(&options(args), &document, variable)
+}
+
+fn failure(args: &[&str], document: Value) -> Failure {
+    plan(args, document).unwrap_err()
+}
+
+#[test]
+fn the_hosts_that_serve_the_release_are_asked_for_their_health() {
+    let document = json!({"deploy": {"health_path": "/health", "hosts": [
+        {"host": "a", "url": "http://a:8000", "outcome": "deployed"},
+        {"host": "b", "url": "http://b:8000/x", "outcome": "unchanged"},
+        {"host": "c", "url": "http://c:8000", "outcome": "failed"},
+        {"host": "d", "outcome": "deployed"},
+    ]}});
+    let plan = plan(&[], document).unwrap();
+    assert_eq!(plan.names(), "http://a:8000/health, http://b:8000/health");
+    assert_eq!(plan.without_url, ["d"]);
+}
+
+#[test]
+fn the_arguments_go_before_the_document() {
+    let document = json!({
+        "image": {"tag": "v2", "revision": "abc"},
+        "push": {"digest": "sha256:1"},
+        "deploy": {"hosts": [{"host": "a", "url": "http://a:8000", "outcome": "deployed"}]},
+    });
+    let plan = plan(&["http://b/health", "tcp://c:1"], document).unwrap();
+    assert_eq!(plan.names(), "http://b/health, tcp://c:1");
+    let Probe::Http { expectation, .. } = &plan.probes[0] else { panic!("not HTTP") };
+    assert_eq!(expectation.version.expected, ["v2", "abc", "sha256:1"]);
+    assert!(!expectation.version.required);
+    assert_eq!(plan.expected_version(), Some("v2"));
+}
+
+#[test]
+fn a_version_can_be_named_or_left_unchecked() {
+    let document = json!({"image": {"tag": "v2"}});
+    let named = plan(&["http://a", "--expect-version=v3"], document.clone()).unwrap();
+    let Probe::Http { expectation, .. } = &named.probes[0] else { panic!("not HTTP") };
+    assert_eq!(expectation.version.expected, ["v3"]);
+    assert!(expectation.version.required);
+    let any = plan(&["http://a", "--no-version-check"], document.clone()).unwrap();
+    assert_eq!(any.expected_version(), None);
+    let both = ["http://a", "--no-version-check", "--expect-version=v3"];
+    assert_eq!(failure(&both, document).code, Code::Usage);
+}
+
+#[test]
+fn without_a_target_there_is_nothing_to_do() {
+    for document in [
+        json!({}),
+        json!({"deploy": {"hosts": []}}),
+        json!({"deploy": {"hosts": [{"host": "a", "outcome": "deployed"}]}}),
+    ] {
+        let failure = failure(&[], document);
+        assert_eq!((failure.code, failure.exit), (Code::NoTarget, 2));
+        assert!(failure.hint.unwrap().contains("http://"));
+    }
+}
+
+#[test]
+fn a_document_with_a_bad_address_is_refused_with_its_place() {
+    let document = |url: &str, path: &str| {
+        json!({"deploy": {"health_path": path, "hosts": [
+            {"host": "a", "url": url, "outcome": "deployed"},
+        ]}})
+    };
+    let bad = failure(&[], document("a:8000", "/health"));
+    assert_eq!(bad.code, Code::BadSection);
+    assert!(bad.message.contains("deploy.hosts[0].url"), "{}", bad.message);
+    let bad = failure(&[], document("http://a", "/ü x"));
+    assert!(bad.message.contains("deploy.health_path"), "{}", bad.message);
+}
+
+#[test]
+fn a_header_of_the_environment_is_sent_and_never_shown() {
+    let plan = plan(&["http://a", "--header-env", "X-Key=TOKEN"], json!({})).unwrap();
+    assert!(!format!("{plan:?}").contains("hunter2"));
+    let missing = failure(&["http://a", "--header-env", "X-Key=OTHER"], json!({}));
+    assert_eq!(missing.code, Code::Usage);
+    assert!(missing.message.contains("OTHER"), "{}", missing.message);
+}
+
+#[test]
+fn conditions_on_an_answer_need_one() {
+    for condition in
+        ["--expect-body=x", "--expect-json=/a=1", "--expect-header=x", "--expect-version=1"]
+    {
+        assert_eq!(failure(&["tcp://a:1", condition], json!({})).code, Code::Usage, "{condition}");
+        assert!(plan(&["tcp://a:1", "http://a", condition], json!({})).is_ok(), "{condition}");
+    }
+}
+
+#[test]
+fn many_targets_make_a_short_line() {
+    assert_eq!(listed(&["a", "b", "c"], "; "), "a; b; c");
+    assert_eq!(listed(&["a", "b", "c", "d", "e"], ", "), "a, b, c and 2 more");
+}

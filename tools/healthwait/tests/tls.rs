@@ -1,0 +1,82 @@
+//! Waiting for a service behind TLS.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on panics")]
+#![expect(dead_code, reason = "the helpers serve other tests, too")]
+
+mod common;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use common::{Running, Server, answer};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rustls::pki_types::PrivateKeyDer;
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use serde_json::json;
+
+/// An authority with its certificate in a file, and a server that it vouches for under `name`.
+fn secured(dir: &Path, name: &str) -> (String, Server) {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    // Two authorities of one name would be told apart by their signatures only.
+    params.distinguished_name.push(DnType::CommonName, dir.to_string_lossy().into_owned());
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let roots = dir.join("roots.pem");
+    std::fs::write(&roots, authority.pem()).unwrap();
+
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+    let certificate = params.signed_by(&key, &authority).unwrap();
+    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], key)
+        .unwrap();
+    let config = Arc::new(config);
+    let ok = |_| answer(200, &json!({"status": "ok"}));
+    let server = Server::with(ok, move |stream| {
+        StreamOwned::new(ServerConnection::new(Arc::clone(&config)).unwrap(), stream)
+    });
+    (roots.to_str().unwrap().to_owned(), server)
+}
+
+fn ask(server: &Server, roots: &str) -> Running {
+    let url = format!("https://{}/", server.address);
+    Running::start_with(&[&url], &[("SSL_CERT_FILE", roots)])
+}
+
+#[test]
+fn a_certificate_of_a_trusted_authority_is_good() {
+    let dir = tempfile::tempdir().unwrap();
+    let (roots, server) = secured(dir.path(), "127.0.0.1");
+    ask(&server, &roots).end().expect(0);
+}
+
+#[test]
+fn any_other_certificate_is_told_to_be_bad() {
+    let dir = tempfile::tempdir().unwrap();
+    let (roots, server) = secured(dir.path(), "elsewhere.example");
+    ask(&server, &roots).stop_at("TLS: the certificate is for another name");
+
+    let other = tempfile::tempdir().unwrap();
+    let (roots, _) = secured(other.path(), "127.0.0.1");
+    ask(&server, &roots).stop_at("TLS: the certificate's issuer is not trusted");
+    assert_eq!(server.requests(), Vec::<String>::new(), "nothing is asked without trust");
+}
+
+#[test]
+fn a_server_without_tls_is_told_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let (roots, _) = secured(dir.path(), "127.0.0.1");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}/", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = std::io::Write::write_all(&mut stream, b"SSH-2.0-OpenSSH_9.2\r\n");
+        }
+    });
+    let env = [("SSL_CERT_FILE", roots.as_str())];
+    Running::start_with(&[&url], &env).stop_at("TLS: the server does not speak TLS");
+}
