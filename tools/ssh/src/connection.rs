@@ -10,8 +10,8 @@ use tokio::net::UnixStream;
 use tokio::sync::oneshot;
 
 use crate::connect::{self, Facts, Progress, local};
-use crate::opening::Destination;
-use crate::pump::{Command, Pump};
+use crate::opening::{Command, Destination};
+use crate::pump::Pump;
 use crate::{ConnectOptions, Error, Target};
 
 /// An SSH connection to one host. Clones share it; when the last of them is dropped the connection ends, and with it

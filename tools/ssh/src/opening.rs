@@ -1,8 +1,10 @@
 //! Opening one channel: where to, one step of it, and what a refusal means.
 
 use std::fmt;
+use std::os::unix::net::UnixStream;
 
 use ssh2::{Channel, ExtendedData, Session};
+use tokio::sync::oneshot;
 
 use crate::Error;
 use crate::auth::code;
@@ -24,6 +26,23 @@ impl fmt::Display for Destination {
             Self::Exec(_) => f.write_str("a command"),
         }
     }
+}
+
+/// What the handle asks of the thread.
+pub(crate) enum Command {
+    Open { to: Destination, reply: oneshot::Sender<Result<UnixStream, Error>> },
+    Close,
+}
+
+/// A channel that is being opened. libssh2 can open one at a time.
+pub(crate) enum Opening {
+    Ping,
+    Stream {
+        to: Destination,
+        /// A command's channel, opened and not yet started.
+        session: Option<Channel>,
+        reply: oneshot::Sender<Result<UnixStream, Error>>,
+    },
 }
 
 /// How far a channel has come.

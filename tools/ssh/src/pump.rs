@@ -25,32 +25,18 @@ use tokio::sync::oneshot;
 use crate::Error;
 use crate::auth::code;
 use crate::bridge::{Bridge, Step, would_block};
-use crate::opening::{self, Destination, Opened};
+use crate::opening::{self, Command, Opened, Opening};
 
 /// A channel type that exists nowhere (RFC 4250, section 4.6.1: names with a domain are private).
 const PING: &str = "ping@slipway.invalid";
+/// The first sleep after something moved; each one after it is twice as long. What arrives just while libssh2 reads for
+/// one channel is taken off the wire for all, and poll(2) knows nothing of it, so a look without a cause comes soon.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
 /// How often the streams are gone around before looking for commands and events.
 const PASSES: usize = 16;
 /// libssh2's codes for what goes wrong with one channel and leaves the session alone (LIBSSH2_ERROR_TIMEOUT,
 /// …_CHANNEL_OUTOFORDER to …_CHANNEL_EOF_SENT, …_INVAL, …_BAD_USE).
 const CHANNEL_ONLY: [i32; 11] = [-9, -20, -21, -22, -23, -24, -25, -26, -27, -34, -39];
-
-/// What the handle asks of the thread.
-pub(crate) enum Command {
-    Open { to: Destination, reply: oneshot::Sender<Result<UnixStream, Error>> },
-    Close,
-}
-
-/// A channel that is being opened. libssh2 can open one at a time.
-enum Opening {
-    Ping,
-    Stream {
-        to: Destination,
-        /// A command's channel, opened and not yet started.
-        session: Option<Channel>,
-        reply: oneshot::Sender<Result<UnixStream, Error>>,
-    },
-}
 
 pub(crate) struct Pump {
     session: Session,
@@ -70,6 +56,8 @@ pub(crate) struct Pump {
     asked: Option<Instant>,
     /// Since when the socket has had no room, if it has none.
     full_since: Option<Instant>,
+    /// How long to sleep at most when nothing happens.
+    pause: Duration,
 }
 
 /// Why the loop ends.
@@ -80,7 +68,14 @@ enum End {
 
 impl From<ssh2::Error> for End {
     fn from(error: ssh2::Error) -> Self {
-        Self::Lost(error.message().to_owned())
+        // libssh2's own texts name its functions here ("transport read").
+        let reason = match code(&error) {
+            -7 => "sending failed",
+            -13 => "the server closed it",
+            -43 => "receiving failed",
+            _ => error.message(),
+        };
+        Self::Lost(reason.to_owned())
     }
 }
 
@@ -115,11 +110,13 @@ impl Pump {
             heard: Instant::now(),
             asked: None,
             full_since: None,
+            pause: FIRST_PAUSE,
         }
     }
 
     /// Runs until the last handle is gone or the connection is. Streams that are open end with it.
     pub(crate) fn run(mut self, lost: &OnceLock<String>) {
+        self.acknowledge_at_once();
         let end = loop {
             if let Err(end) = self.turn() {
                 break end;
@@ -142,16 +139,17 @@ impl Pump {
         self.take_commands()?;
         let mut step = Step::Moved;
         // A stream in full flow would go on for ever, and there are others to look after.
-        for _ in 0..PASSES {
+        for pass in 0..PASSES {
             step = self.pass()?;
             if step == Step::Idle {
+                self.pause = if pass == 0 { self.pause.saturating_mul(2) } else { FIRST_PAUSE };
                 break;
             }
         }
         self.check_life()?;
         self.wait(match step {
             Step::Moved => Duration::ZERO,
-            Step::Idle => self.keepalive / 2,
+            Step::Idle => self.pause.min(self.keepalive / 2),
         })
     }
 
@@ -182,9 +180,7 @@ impl Pump {
                 Err(error) if CHANNEL_ONLY.contains(&code(&error)) => self.bridges[index].give_up(),
                 Err(error) => return Err(error.into()),
             }
-            if reads {
-                self.drained();
-            }
+            moved |= reads && self.drained() == Step::Moved;
         }
         self.bridges.retain(|bridge| !bridge.is_done());
         moved |= self.drain()? == Step::Moved;
@@ -211,13 +207,16 @@ impl Pump {
         Ok(room)
     }
 
-    /// libssh2 has read all that the socket had.
-    fn drained(&mut self) {
-        if self.readable {
-            self.readable = false;
-            self.heard = Instant::now();
-            self.asked = None;
+    /// libssh2 has read what the socket had, and not only for the channel that it was called for: those that had their
+    /// turn before need another.
+    fn drained(&mut self) -> Step {
+        if !self.readable {
+            return Step::Idle;
         }
+        self.readable = false;
+        self.heard = Instant::now();
+        self.asked = None;
+        Step::Moved
     }
 
     /// Lets libssh2 read if nothing in this pass did.
@@ -232,8 +231,7 @@ impl Pump {
             return self.open_next();
         }
         // With a channel being opened `open_next` has read.
-        self.drained();
-        Ok(Step::Moved)
+        Ok(self.drained())
     }
 
     fn open_next(&mut self) -> Result<Step, End> {
@@ -246,8 +244,7 @@ impl Pump {
                 // The same one has to be repeated before any other.
                 Some(unfinished) => {
                     self.opening = Some(unfinished);
-                    self.drained();
-                    return Ok(moved);
+                    return Ok(if moved == Step::Moved { moved } else { self.drained() });
                 }
                 None => moved = Step::Moved,
             }
@@ -342,6 +339,13 @@ impl Pump {
         }
     }
 
+    /// sshd leaves Nagle's algorithm on for forwarded streams, and so answers 40 ms late unless each of its packets is
+    /// acknowledged at once.
+    fn acknowledge_at_once(&self) {
+        // The kernel forgets this setting after a while; one that does not have it is only slower.
+        let _ = rustix::net::sockopt::set_tcp_quickack(&self.tcp, true);
+    }
+
     /// Sleeps until there is something to do, at most this long.
     fn wait(&mut self, limit: Duration) -> Result<(), End> {
         let blocked = self.full_since.is_some();
@@ -373,7 +377,10 @@ impl Pump {
             // Another wake-up may have been taken together with the one before.
             let _ = rustix::io::read(&*self.wake, &mut count);
         }
-        self.readable |= !(events[1] & !PollFlags::OUT).is_empty();
+        if !(events[1] & !PollFlags::OUT).is_empty() {
+            self.readable = true;
+            self.acknowledge_at_once();
+        }
         for (index, flags) in watched.into_iter().zip(&events[2..]) {
             if flags.intersects(PollFlags::HUP | PollFlags::ERR) {
                 self.bridges[index].hung_up();

@@ -39,8 +39,8 @@ impl Sshd {
         let directory = TempDir::new().unwrap();
         let at = |name: &str| directory.path().join(name);
         let mut text = format!("{config}\n");
-        for kind in ["ed25519", "ecdsa", "rsa"] {
-            keygen(&at(&format!("host_{kind}")), &["-t", kind, "-N", ""]);
+        for (kind, bits) in [("ed25519", "256"), ("ecdsa", "256"), ("rsa", "2048")] {
+            keygen(&at(&format!("host_{kind}")), &["-t", kind, "-b", bits, "-N", ""]);
             text += &format!("HostKey {}\n", at(&format!("host_{kind}")).display());
         }
         keygen(&at("id"), &["-t", "ed25519", "-N", ""]);
@@ -116,7 +116,8 @@ impl Sshd {
             host_keys: HostKeyPolicy::KnownHosts(vec![known]),
             credentials: vec![self.key_file("id")],
             timeout: Duration::from_secs(60),
-            keepalive: Duration::from_secs(20),
+            // Longer than any test waits: an event that goes unnoticed must not be saved by the next sign of life.
+            keepalive: Duration::from_secs(600),
         }
     }
 
