@@ -8,6 +8,7 @@ set -eu
 
 project=$(cd -- "$(dirname -- "$0")/.." && pwd)
 lab="$project/tests/lab/lab.sh"
+# shellcheck source-path=SCRIPTDIR/.. source=tests/common.sh
 . "$project/tests/common.sh"
 
 case ${1-} in

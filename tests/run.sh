@@ -7,6 +7,7 @@
 set -eu
 
 project=$(cd -- "$(dirname -- "$0")/.." && pwd)
+# shellcheck source-path=SCRIPTDIR/.. source=tests/common.sh
 . "$project/tests/common.sh"
 lab="$project/tests/lab/lab.sh"
 cd "$project"

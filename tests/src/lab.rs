@@ -78,7 +78,8 @@ impl App {
     #[must_use]
     pub fn copy(name: &'static str, port: u16) -> Self {
         let app = Self::empty(name, port);
-        let listed = run(Command::new("git").args(["ls-files", "-z"]).current_dir(project().join("app")));
+        let listed =
+            run(Command::new("git").args(["ls-files", "-z"]).current_dir(project().join("app")));
         for file in listed.split('\0').filter(|file| !file.is_empty()) {
             let to = app.source().join(file);
             std::fs::create_dir_all(to.parent().expect("below")).expect("created");
@@ -244,11 +245,8 @@ pub fn pip_ca() -> String {
 /// A line for plain `sh`, with the tools on the search path.
 #[must_use]
 pub fn shell(line: &str) -> Command {
-    let path = format!(
-        "{}:{}",
-        from_run_sh("SLIPWAY_BIN_DIR"),
-        std::env::var("PATH").unwrap_or_default()
-    );
+    let path =
+        format!("{}:{}", from_run_sh("SLIPWAY_BIN_DIR"), std::env::var("PATH").unwrap_or_default());
     let mut command = Command::new("sh");
     command.arg("-c").arg(line).env("PATH", path);
     command

@@ -106,8 +106,7 @@ fn a_setting_of_the_wrong_type_is_named() {
 #[test]
 fn the_settings_of_other_tools_do_not_matter() {
     for name in TOOLS {
-        let input =
-            json!({"schema": SCHEMA, "settings": {"other-tool": {"x": 1}}}).to_string();
+        let input = json!({"schema": SCHEMA, "settings": {"other-tool": {"x": 1}}}).to_string();
         let output = with_input(&mut bare(name), &input);
         let document = document(&output.stdout);
         assert_ne!(document["error"]["code"], "unknown_setting", "{document}");
@@ -167,7 +166,9 @@ fn no_stdin_is_the_head_of_a_pipe() {
         failed(name, &without_input(&mut bare(name)), exit, code);
         let mut closed = Command::new("sh");
         closed.args(["-c", r#"exec "$0" <&-"#]).arg(slipway_tests::binary(name));
-        closed.env_clear().envs(bare(name).get_envs().filter_map(|(key, value)| Some((key, value?))));
+        closed
+            .env_clear()
+            .envs(bare(name).get_envs().filter_map(|(key, value)| Some((key, value?))));
         closed.current_dir(std::env::temp_dir().join("slipway-empty"));
         failed(name, &without_input(&mut closed), exit, code);
         // Something that is no document is not read when it is said that there is none.
@@ -195,12 +196,8 @@ fn a_closed_stdout_is_not_a_panic() {
     for name in TOOLS {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
-        let child = bare(name)
-            .stdin(Stdio::null())
-            .stdout(writer)
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let child =
+            bare(name).stdin(Stdio::null()).stdout(writer).stderr(Stdio::piped()).spawn().unwrap();
         let output = child.wait_with_output().unwrap();
         let told = stderr(&output);
         assert_eq!(output.status.code(), Some(at_the_head(name).0), "{name}: {told}");
@@ -220,7 +217,12 @@ fn a_full_disk_under_stdout_is_told() {
 }
 
 /// A tool in the middle of its work: connected to something that never answers.
-fn at_work(name: &str, input: &Value, silence: &Silence, command: &mut Command) -> std::process::Child {
+fn at_work(
+    name: &str,
+    input: &Value,
+    silence: &Silence,
+    command: &mut Command,
+) -> std::process::Child {
     use std::io::Write as _;
     let mut child = command
         .stdin(Stdio::piped())
@@ -262,11 +264,17 @@ fn a_signal_in_the_middle_of_work_ends_a_tool_with_its_document() {
                             .env("AWS_SECRET_ACCESS_KEY", "b")
                             .arg(format!("--endpoint-url=http://127.0.0.1:{port}")),
                         "remote-swap" => command
-                            .args(["--host-key", "SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"])
+                            .args([
+                                "--host-key",
+                                "SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+                            ])
                             .arg(format!("--host=deployer@127.0.0.1:{port}")),
-                        _ => command
-                            .arg(format!("http://127.0.0.1:{port}/"))
-                            .args(["--try-timeout", "60s", "--timeout", "120s"]),
+                        _ => command.arg(format!("http://127.0.0.1:{port}/")).args([
+                            "--try-timeout",
+                            "60s",
+                            "--timeout",
+                            "120s",
+                        ]),
                     };
                     silence
                 }

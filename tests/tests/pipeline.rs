@@ -53,11 +53,17 @@ fn a_first_deploy_and_a_changed_one() {
 fn a_broken_build_stops_at_once() {
     let app = App::copy("cellar", 8102);
     let good = app.deploy(&More::default()).good();
-    app.write("Dockerfile", "FROM python:3-slim\nRUN echo one \\\n && echo the reason >&2 && exit 7\n");
+    app.write(
+        "Dockerfile",
+        "FROM python:3-slim\nRUN echo one \\\n && echo the reason >&2 && exit 7\n",
+    );
     let bad = app.deploy(&More::default()).bad("imgbuild", 1, "build_failed");
     let error = &bad.document["error"];
     let message = error["message"].as_str().unwrap();
-    assert!(message.contains("2/2") && message.contains("Dockerfile:2") && message.contains('7'), "{message}");
+    assert!(
+        message.contains("2/2") && message.contains("Dockerfile:2") && message.contains('7'),
+        "{message}"
+    );
     assert!(error["evidence"].to_string().contains("the reason"), "{error}");
     for later in ["registry", "push", "deploy", "health"] {
         assert!(bad.document.get(later).is_none(), "{later} was done: {:#}", bad.document);
@@ -74,14 +80,18 @@ fn a_release_that_is_not_ready_leaves_the_old_one_serving() {
     let good = app.deploy(&More::default()).good();
     let serving = good.document["deploy"]["hosts"][0]["container_id"].clone();
     app.edit("webapp/__init__.py", "Hello from Slipway", "Hello, broken");
-    let more = More { swap: "--env APP_REQUIRED_SETTINGS=DATABASE_URL --health-timeout 6s", ..More::default() };
+    let more = More {
+        swap: "--env APP_REQUIRED_SETTINGS=DATABASE_URL --health-timeout 6s",
+        ..More::default()
+    };
     let bad = app.deploy(&more).bad("remote-swap", 1, "unhealthy");
     let evidence = bad.document["error"]["evidence"].to_string();
     assert!(evidence.contains("503") && evidence.contains("missing: DATABASE_URL"), "{evidence}");
     assert_eq!(bad.document["deploy"]["hosts"][0]["outcome"], "failed");
     assert!(bad.document.get("health").is_none(), "healthwait has nothing to say");
     assert_eq!(app.health()["version"], good.document["image"]["tag"]);
-    let running = app_engine(&["ps", "-q", "--no-trunc", "--filter", "label=dev.slipway.app=market"]);
+    let running =
+        app_engine(&["ps", "-q", "--no-trunc", "--filter", "label=dev.slipway.app=market"]);
     assert_eq!(running.trim(), serving, "the old container was not even restarted");
 }
 
@@ -130,7 +140,11 @@ fn a_wrong_host_key_is_refused_before_anything_is_sent() {
     };
     let wrong = format!("--known-hosts {}", known.display());
     let bad = swap(&wrong).bad("remote-swap", 4, "host_key_mismatch");
-    assert!(bad.document["error"]["message"].as_str().unwrap().contains("SHA256:"), "{:#}", bad.document);
+    assert!(
+        bad.document["error"]["message"].as_str().unwrap().contains("SHA256:"),
+        "{:#}",
+        bad.document
+    );
     let pinned = "--host-key SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
     let _ = swap(pinned).bad("remote-swap", 4, "host_key_mismatch");
     std::fs::write(&known, "").unwrap();
@@ -147,7 +161,8 @@ fn a_wrong_registry_password_is_refused_at_push_and_pull() {
     let bad = Run::of(&without_input(&mut shell(&at_push))).bad("imgpush", 4, "registry_denied");
     assert!(!bad.told.contains("wrong?~>"), "{}", bad.told);
     let at_pull = line.replacen("| remote-swap", &format!("{wrong} remote-swap"), 1);
-    let bad = Run::of(&without_input(&mut shell(&at_pull))).bad("remote-swap", 4, "registry_denied");
+    let bad =
+        Run::of(&without_input(&mut shell(&at_pull))).bad("remote-swap", 4, "registry_denied");
     assert!(!bad.told.contains("wrong?~>"), "{}", bad.told);
     assert_eq!(app_engine(&["ps", "-aq", "--filter", "label=dev.slipway.app=tannery"]), "");
 }
