@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use slipway_probe::{HeaderIs, JsonEquals, Pointer, StatusSet, Target};
 use slipway_shell::Span;
 
-use crate::text::{HeaderFromEnv, Pattern, RequestHeader, Text};
+use crate::text::{HeaderFromEnv, HeaderParser, Pattern, RequestHeader, Text};
 
 /// Waits until services answer as they should
 ///
@@ -71,7 +71,9 @@ pub struct Options {
     pub timeout: Span,
 
     /// A header to send, Host included (repeatable)
-    #[arg(long, value_name = "NAME: VALUE", help_heading = "Request")]
+    #[arg(
+        long, value_name = "NAME: VALUE", value_parser = HeaderParser, help_heading = "Request"
+    )]
     pub header: Vec<Text<RequestHeader>>,
     /// A header to send whose value is in an environment variable (repeatable)
     #[arg(long, value_name = "NAME=VARIABLE", help_heading = "Request")]

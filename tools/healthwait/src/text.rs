@@ -5,9 +5,13 @@
 //! setting.
 
 use std::borrow::Cow;
+use std::ffi::OsStr;
 use std::fmt;
 use std::str::FromStr;
 
+use clap::builder::TypedValueParser;
+use clap::error::ErrorKind;
+use clap::{Arg, Command};
 use http::{HeaderName, HeaderValue};
 use regex::bytes::Regex;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -103,7 +107,7 @@ impl FromStr for RequestHeader {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let Some((name, value)) = text.split_once(':') else {
-            return Err("it is not a header: write 'NAME: VALUE'".to_owned());
+            return Err("write 'NAME: VALUE'".to_owned());
         };
         let name = header_name(name)?;
         let value = value.trim();
@@ -111,6 +115,28 @@ impl FromStr for RequestHeader {
             return Err(format!("the value of {name} has characters that cannot be sent"));
         }
         Ok(Self { name, value: value.to_owned() })
+    }
+}
+
+/// Reads a [`RequestHeader`] for clap. Its own way of telling what is wrong would repeat the text,
+/// which may be a secret out of the environment.
+#[derive(Clone)]
+pub(crate) struct HeaderParser;
+
+impl TypedValueParser for HeaderParser {
+    type Value = Text<RequestHeader>;
+
+    fn parse_ref(
+        &self,
+        command: &Command,
+        _: Option<&Arg>,
+        value: &OsStr,
+    ) -> Result<Self::Value, clap::Error> {
+        let text = value.to_str().ok_or_else(|| "it is not UTF-8".to_owned());
+        text.and_then(str::parse).map_err(|reason| {
+            clap::Error::raw(ErrorKind::ValueValidation, format!("--header: {reason}\n"))
+                .with_cmd(command)
+        })
     }
 }
 

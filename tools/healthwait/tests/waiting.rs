@@ -205,6 +205,14 @@ fn a_signal_ends_it_with_what_it_saw() {
 }
 
 #[test]
+fn a_wrong_header_is_not_repeated() {
+    let env = [("HEALTHWAIT_HEADER", "Bearer hunter2")];
+    let ended = run_with(&["http://127.0.0.1:1/"], None, &env).expect(2);
+    let told = format!("{}{}", ended.stderr, ended.document);
+    assert!(told.contains("--header: write 'NAME: VALUE'") && !told.contains("hunter2"), "{told}");
+}
+
+#[test]
 fn what_is_wrong_is_said_before_anything_is_asked() {
     let server = Server::new(|_| ok());
     let url = server.url("/");
@@ -216,7 +224,6 @@ fn what_is_wrong_is_said_before_anything_is_asked() {
         (vec![&url, "--expect-json=status=ok"], "JSON pointer"),
         (vec![&url, "--version-pointer=version"], "JSON pointer"),
         (vec![&url, "--consecutive=0"], "0"),
-        (vec![&url, "--header=x"], "NAME: VALUE"),
         (vec![&url, "--header-env=X-Key=NOT_SET"], "NOT_SET"),
         (vec!["tcp://127.0.0.1:1", "--expect-body=x"], "TCP"),
         (vec![], "no target"),
