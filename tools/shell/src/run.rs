@@ -184,7 +184,7 @@ fn interrupted((name, code): (&str, u8), failure: Option<Failure>) -> Failure {
             end.message = format!("{}: {}", end.message, failure.message);
             Failure { hint: failure.hint, evidence: failure.evidence, ..end }
         }
-        Some(failure) => Failure { message: failure.message, evidence: failure.evidence, ..end },
+        Some(Failure { message, hint, evidence, .. }) => Failure { message, hint, evidence, ..end },
         None => end,
     }
 }
