@@ -1,1 +1,52 @@
-//! Replaces the running container on application servers over SSH.
+//! remote-swap: replaces the running container of an application on its servers.
+//!
+//! The Engine API of each server is spoken through one SSH connection; nothing is installed there.
+//! What is pure (the options' values, the run specification, what the containers of an application
+//! mean, the checks before anything is changed) stands apart from what does I/O, and everything
+//! that is asked of a host goes through one narrow trait, so that tests can make any of it fail.
+
+mod body;
+mod calls;
+mod container;
+mod deploy_id;
+mod env;
+mod error;
+mod evidence;
+mod fleet;
+mod gate;
+mod host;
+mod job;
+mod options;
+mod plan;
+mod preflight;
+mod publish;
+mod recreate;
+mod remote;
+mod spec;
+mod values;
+
+use std::time::Duration;
+
+use slipway_shell::{Context, Document, Failure, Tool};
+
+pub use options::{Options, Strategy};
+
+/// The tool.
+pub struct RemoteSwap;
+
+impl Tool for RemoteSwap {
+    const NAME: &'static str = "remote-swap";
+    const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+    /// The most that the shell allows: a switch that has begun is brought to one of its ends.
+    const GRACE: Duration = Duration::from_secs(9);
+    type Options = Options;
+
+    async fn run(
+        options: Options,
+        document: &mut Document,
+        context: &Context,
+    ) -> Result<(), Failure> {
+        let lookup = |name: &str| std::env::var(name).ok();
+        fleet::deploy(&options, document, context, &lookup).await
+    }
+}

@@ -1,0 +1,118 @@
+//! What the engine is asked to create. Pure.
+
+use std::collections::HashMap;
+
+use slipway_engine::bollard::models::{
+    ContainerCreateBody, EndpointSettings, HostConfig, HostConfigLogConfig, NetworkingConfig,
+    PortBinding, PortMap, RestartPolicy, RestartPolicyNameEnum,
+};
+
+use crate::container::{Role, label};
+use crate::job::Job;
+use crate::publish::Publish;
+use crate::spec::Spec;
+use crate::values::Restart;
+
+/// A container's name: unique, and sorted by time beside the others of its application.
+pub(crate) fn name(job: &Job, role: Role) -> String {
+    let name = format!("{}-{}", job.app, job.deploy_id);
+    match role {
+        Role::Candidate => format!("{name}-candidate"),
+        Role::Release => name,
+    }
+}
+
+/// The body of the request that creates a container.
+///
+/// The candidate is the release without its published ports and without its name in the network:
+/// nobody may meet it by accident. Neither has a restart policy yet: that is given to what is
+/// proved, and an end before that is to be seen.
+pub(crate) fn create(job: &Job, role: Role) -> ContainerCreateBody {
+    let spec = &job.spec;
+    let published: &[Publish] = if role == Role::Release { &spec.publish } else { &[] };
+    let variables = spec.environment.variables();
+    ContainerCreateBody {
+        image: Some(job.reference.to_string()),
+        env: Some(variables.iter().map(|(name, value)| format!("{name}={value}")).collect()),
+        labels: Some(labels(job, role)),
+        exposed_ports: Some(spec.publish.iter().map(Publish::container_key).collect()),
+        stop_timeout: spec.stop_timeout.map(i64::from),
+        host_config: Some(HostConfig {
+            binds: Some(spec.volumes.clone()),
+            memory: spec.memory,
+            nano_cpus: spec.nano_cpus,
+            network_mode: spec.network.clone(),
+            port_bindings: Some(bindings(published)),
+            restart_policy: Some(policy(None)),
+            log_config: log_config(spec),
+            ..HostConfig::default()
+        }),
+        networking_config: networking(job, role),
+        ..ContainerCreateBody::default()
+    }
+}
+
+fn labels(job: &Job, role: Role) -> HashMap<String, String> {
+    let health = &job.spec.health;
+    let known = [
+        (label::APP, Some(job.app.clone())),
+        (label::DEPLOY_ID, Some(job.deploy_id.clone())),
+        (label::ROLE, Some(role.as_str().to_owned())),
+        (label::REFERENCE, Some(job.reference.to_string())),
+        (label::SPEC_HASH, Some(job.spec_hash.clone())),
+        (label::RESTART, Some(job.spec.restart.to_string())),
+        (label::HEALTH_PATH, Some(health.path.clone())),
+        (label::HEALTH_PORT, health.port.map(|port| port.to_string())),
+        (label::TAG, job.tag.clone()),
+        (label::REVISION, job.revision.clone()),
+    ];
+    known.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+}
+
+fn bindings(published: &[Publish]) -> PortMap {
+    let mut map = PortMap::new();
+    for one in published {
+        let binding = PortBinding {
+            host_ip: one.ip.map(|ip| ip.to_string()),
+            host_port: Some(one.host_port.to_string()),
+        };
+        map.entry(one.container_key()).or_default().get_or_insert_default().push(binding);
+    }
+    map
+}
+
+fn log_config(spec: &Spec) -> Option<HostConfigLogConfig> {
+    if spec.log_driver.is_none() && spec.log_opts.is_empty() {
+        return None;
+    }
+    Some(HostConfigLogConfig {
+        // An empty type is the engine's default driver.
+        typ: Some(spec.log_driver.clone().unwrap_or_default()),
+        config: Some(spec.log_opts.clone().into_iter().collect()),
+    })
+}
+
+/// In a network of its own the release answers to the application's name. The engine's default
+/// network knows no names.
+fn networking(job: &Job, role: Role) -> Option<NetworkingConfig> {
+    let network = job.spec.network.as_deref()?;
+    if role == Role::Candidate || matches!(network, "bridge" | "default") {
+        return None;
+    }
+    let settings =
+        EndpointSettings { aliases: Some(vec![job.app.clone()]), ..EndpointSettings::default() };
+    Some(NetworkingConfig {
+        endpoints_config: Some(HashMap::from([(network.to_owned(), settings)])),
+    })
+}
+
+/// A restart policy in the engine's words; none is `no`.
+pub(crate) fn policy(restart: Option<Restart>) -> RestartPolicy {
+    let (name, times) = match restart {
+        None => (RestartPolicyNameEnum::NO, 0),
+        Some(Restart::Always) => (RestartPolicyNameEnum::ALWAYS, 0),
+        Some(Restart::UnlessStopped) => (RestartPolicyNameEnum::UNLESS_STOPPED, 0),
+        Some(Restart::OnFailure(times)) => (RestartPolicyNameEnum::ON_FAILURE, times),
+    };
+    RestartPolicy { name: Some(name), maximum_retry_count: Some(times) }
+}

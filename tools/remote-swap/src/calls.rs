@@ -1,0 +1,242 @@
+//! Each thing that a deploy asks of a host, in terms of the Engine API.
+
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+use futures_util::{StreamExt, pin_mut};
+use slipway_engine::bollard::models::{
+    ContainerCreateBody, ContainerSummary, ContainerUpdateBody, PortSummaryTypeEnum,
+};
+use slipway_engine::bollard::query_parameters::{
+    CreateContainerOptions, InspectContainerOptions, KillContainerOptions, ListContainersOptions,
+    LogsOptions, RemoveContainerOptions, StartContainerOptions, StopContainerOptions,
+};
+use slipway_engine::{Error, LayerState};
+
+use crate::body;
+use crate::container::{Container, label};
+use crate::host::{Holder, Host, LocalImage, Platform, Probe, Result};
+use crate::job::Job;
+use crate::publish::{Protocol, Publish};
+use crate::remote::{QUICK, Remote};
+use crate::values::Restart;
+
+/// How long the engine may take to create or to start a container: a slow disk has to unpack.
+const START: Duration = Duration::from_secs(60);
+
+/// How much longer than the stop timeout a stop may take, for the engine to clean up.
+const STOP_SLACK: Duration = Duration::from_secs(15);
+
+/// Bytes of a log that are read: a line can be of any length.
+const LOG_BYTES: usize = 256 * 1024;
+
+/// The engine's answer to a start of what runs and to a stop of what is stopped.
+const NOT_MODIFIED: u16 = 304;
+
+/// Takes "it is so already" for success.
+fn done(
+    result: std::result::Result<(), slipway_engine::bollard::errors::Error>,
+) -> std::result::Result<(), Error> {
+    match result.map_err(Error::from) {
+        Err(Error::Api { status: NOT_MODIFIED, .. }) => Ok(()),
+        other => other,
+    }
+}
+
+impl Host for Remote {
+    async fn containers(&self, app: &str) -> Result<Vec<Container>> {
+        let filters = HashMap::from([("label".to_owned(), vec![format!("{}={app}", label::APP)])]);
+        let ids = self
+            .call("listing the containers", QUICK, async |engine| {
+                let options = ListContainersOptions {
+                    all: true,
+                    filters: Some(filters.clone()),
+                    ..ListContainersOptions::default()
+                };
+                let found = engine.docker().list_containers(Some(options)).await?;
+                Ok(found.into_iter().filter_map(|one| one.id).collect::<Vec<_>>())
+            })
+            .await?;
+        let seen = try_join_all(ids.iter().map(|id| self.inspect(id))).await?;
+        Ok(seen.into_iter().flatten().collect())
+    }
+
+    async fn holders(&self) -> Result<Vec<Holder>> {
+        self.call("listing the ports", QUICK, async |engine| {
+            let found = engine.docker().list_containers(None::<ListContainersOptions>).await?;
+            Ok(found.into_iter().filter_map(holder).collect())
+        })
+        .await
+    }
+
+    async fn listens(&self, ip: IpAddr, port: u16) -> Result<bool> {
+        self.accepts(ip, port).await
+    }
+
+    async fn platform(&self) -> Result<Platform> {
+        self.call("asking for the platform", QUICK, async |engine| {
+            let version = engine.docker().version().await?;
+            Ok(Platform {
+                os: version.os.unwrap_or_default(),
+                architecture: version.arch.unwrap_or_default(),
+            })
+        })
+        .await
+    }
+
+    async fn image(&self, reference: &str) -> Result<Option<LocalImage>> {
+        self.call("looking for the image", QUICK, async |engine| {
+            let seen = match engine.inspect_image(reference).await {
+                Ok(seen) => seen,
+                Err(Error::NotFound { .. }) => return Ok(None),
+                Err(error) => return Err(error),
+            };
+            Ok(Some(LocalImage {
+                id: seen.id.unwrap_or_default(),
+                os: seen.os.unwrap_or_default(),
+                architecture: seen.architecture.unwrap_or_default(),
+                repo_digests: seen.repo_digests.unwrap_or_default(),
+            }))
+        })
+        .await
+    }
+
+    async fn pull(&self, job: &Job, progress: &mut dyn FnMut(String)) -> Result<()> {
+        self.once("the pull", job.waits.pull_timeout, async |engine| {
+            let (mut all, mut here) = (HashSet::new(), HashSet::new());
+            let pulled = engine.pull(&job.reference, None, job.auth.as_ref(), |step| {
+                all.insert(step.layer.to_owned());
+                if matches!(step.state, LayerState::Done | LayerState::Exists) {
+                    here.insert(step.layer.to_owned());
+                }
+                progress(format!("{} of {} layers", here.len(), all.len()));
+            });
+            pulled.await
+        })
+        .await
+    }
+
+    async fn create(&self, name: &str, body: ContainerCreateBody) -> Result<String> {
+        self.once("creating the container", START, async |engine| {
+            let options = CreateContainerOptions {
+                name: Some(name.to_owned()),
+                ..CreateContainerOptions::default()
+            };
+            Ok(engine.docker().create_container(Some(options), body).await?.id)
+        })
+        .await
+    }
+
+    async fn inspect(&self, id: &str) -> Result<Option<Container>> {
+        self.call("looking at the container", QUICK, async |engine| {
+            let seen = engine.docker().inspect_container(id, None::<InspectContainerOptions>).await;
+            match seen.map_err(Error::from) {
+                Ok(seen) => Ok(Some(Container::from_engine(seen))),
+                Err(Error::NotFound { .. }) => Ok(None),
+                Err(error) => Err(error),
+            }
+        })
+        .await
+    }
+
+    async fn start(&self, id: &str) -> Result<()> {
+        self.call("starting the container", START, async |engine| {
+            done(engine.docker().start_container(id, None::<StartContainerOptions>).await)
+        })
+        .await
+    }
+
+    async fn stop(&self, id: &str, seconds: i32) -> Result<()> {
+        let wait = u64::try_from(seconds).unwrap_or_default();
+        let limit = Duration::from_secs(wait) + STOP_SLACK;
+        self.call("stopping the container", limit, async |engine| {
+            let options = StopContainerOptions { t: Some(seconds), signal: None };
+            done(engine.docker().stop_container(id, Some(options)).await)
+        })
+        .await
+    }
+
+    async fn kill(&self, id: &str) -> Result<()> {
+        self.call("killing the container", QUICK, async |engine| {
+            let killed = engine.docker().kill_container(id, None::<KillContainerOptions>).await;
+            match killed.map_err(Error::from) {
+                // It ended by itself.
+                Err(Error::Conflict { .. }) => Ok(()),
+                other => other,
+            }
+        })
+        .await
+    }
+
+    async fn remove(&self, id: &str, volumes: bool) -> Result<()> {
+        self.call("removing the container", QUICK, async |engine| {
+            let options = RemoveContainerOptions { force: true, v: volumes, link: false };
+            let removed = engine.docker().remove_container(id, Some(options)).await;
+            match removed.map_err(Error::from) {
+                // It is gone, or on its way out.
+                Err(Error::NotFound { .. } | Error::Conflict { .. }) => Ok(()),
+                other => other,
+            }
+        })
+        .await
+    }
+
+    async fn set_restart(&self, id: &str, restart: Option<Restart>) -> Result<()> {
+        self.call("setting the restart policy", QUICK, async |engine| {
+            let change = ContainerUpdateBody {
+                restart_policy: Some(body::policy(restart)),
+                ..ContainerUpdateBody::default()
+            };
+            engine.docker().update_container(id, change).await?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn log(&self, id: &str, lines: usize) -> Result<Vec<String>> {
+        self.call("reading the log", QUICK, async |engine| {
+            let options = LogsOptions {
+                stdout: true,
+                stderr: true,
+                tail: lines.to_string(),
+                ..LogsOptions::default()
+            };
+            let stream = engine.docker().logs(id, Some(options));
+            pin_mut!(stream);
+            let mut text = Vec::new();
+            while let Some(chunk) = stream.next().await {
+                let chunk = chunk?;
+                text.extend_from_slice(chunk.as_ref());
+                if text.len() > LOG_BYTES {
+                    break;
+                }
+            }
+            Ok(String::from_utf8_lossy(&text).lines().map(str::to_owned).collect())
+        })
+        .await
+    }
+
+    async fn probe(&self, ip: IpAddr, port: u16, path: &str, limit: Duration) -> Result<Probe> {
+        self.ask(ip, port, path, limit).await
+    }
+}
+
+fn holder(one: ContainerSummary) -> Option<Holder> {
+    let publish = one.ports.unwrap_or_default().into_iter().filter_map(|port| {
+        Some(Publish {
+            ip: port.ip.and_then(|ip| ip.parse().ok()),
+            host_port: port.public_port?,
+            container_port: port.private_port,
+            protocol: match port.typ {
+                Some(PortSummaryTypeEnum::UDP) => Protocol::Udp,
+                _ => Protocol::Tcp,
+            },
+        })
+    });
+    let publish: Vec<_> = publish.collect();
+    let name = one.names.and_then(|names| names.into_iter().next()).unwrap_or_default();
+    let name = name.trim_start_matches('/').to_owned();
+    (!publish.is_empty()).then_some(Holder { id: one.id.unwrap_or_default(), name, publish })
+}

@@ -1,0 +1,266 @@
+//! What can go wrong on a host, and what it is called in the document.
+
+use std::time::Duration;
+
+use slipway_engine::RegistryFault;
+use slipway_release::{Code, Failure, exit};
+
+/// A call to a host failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HostError {
+    /// The connection could not be made, or a stream could not be opened.
+    #[error(transparent)]
+    Ssh(#[from] slipway_ssh::Error),
+    /// The connection broke, and could not be made again.
+    #[error("the connection was lost: {reason}")]
+    Lost { reason: String },
+    /// A call did not end in time.
+    #[error("{doing} took longer than {} s", limit.as_secs())]
+    Deadline { doing: &'static str, limit: Duration },
+    /// The engine or the registry refused.
+    #[error("{doing}: {source}")]
+    Engine { doing: &'static str, source: slipway_engine::Error },
+    /// The engine's socket is there, and the user may not open it.
+    #[error("the user may not use {socket}")]
+    EngineDenied { socket: String },
+    /// Nothing listens at the engine's socket.
+    #[error("no engine listens at {socket}")]
+    EngineDown { socket: String },
+    /// An engine listens, and the SSH server does not forward to it.
+    #[error("the SSH server does not forward to {socket}")]
+    NotForwarded { socket: String },
+}
+
+/// A deploy on one host failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SwapError {
+    #[error(transparent)]
+    Host(#[from] HostError),
+    #[error("port {port} of the host is held by {by}")]
+    PortInUse { port: u16, by: String },
+    #[error("the image is for {image} and the host is {host}")]
+    Architecture { image: String, host: String },
+    #[error("the host has {found} under {reference}")]
+    Digest { reference: String, found: String },
+    #[error("the {what} cannot be {done}: {source}")]
+    Container { what: &'static str, done: &'static str, source: HostError },
+    #[error("the {what} ended with exit code {exit_code}{}", if *oom { " (out of memory)" } else { "" })]
+    Exited { what: &'static str, exit_code: i64, oom: bool },
+    #[error("the {what} was removed by somebody")]
+    Gone { what: &'static str },
+    #[error("the {what} did not become healthy within {} s: {reason}", limit.as_secs_f32())]
+    Unhealthy { what: &'static str, limit: Duration, reason: String },
+    #[error("interrupted")]
+    Interrupted,
+    #[error("{cause}; the old container could not be put back: {why}")]
+    NotRestored { cause: Box<SwapError>, why: String },
+    #[error("{cause}; the old container was stopped, and whether the new one serves is not known")]
+    Unknown { cause: Box<SwapError> },
+}
+
+impl HostError {
+    /// Whether the connection is gone, so that nothing more can be asked.
+    pub(crate) fn is_lost(&self) -> bool {
+        matches!(self, Self::Lost { .. } | Self::Ssh(slipway_ssh::Error::ConnectionLost { .. }))
+    }
+
+    fn failure(&self, message: String) -> Failure {
+        match self {
+            Self::Ssh(error) => {
+                let failure = Failure::new(ssh_code(error), message);
+                let retryable = matches!(failure.code, Code::HostUnreachable | Code::ConnectionLost);
+                match ssh_hint(error) {
+                    Some(hint) => failure.hint(hint),
+                    None => failure,
+                }
+                .retryable(retryable)
+            }
+            Self::Lost { .. } => Failure::new(Code::ConnectionLost, message)
+                .hint("run it again: what was left behind is put right first")
+                .retryable(true),
+            Self::Deadline { .. } => Failure::new(Code::DeadlineExceeded, message)
+                .hint("look at the load and the disk of the host")
+                .retryable(true),
+            Self::Engine { source, .. } => engine_failure(source, message),
+            Self::EngineDenied { .. } => Failure::new(Code::EngineDenied, message)
+                .hint("on the host: sudo usermod -aG docker USER, then connect anew"),
+            Self::EngineDown { .. } => Failure::new(Code::EngineUnreachable, message)
+                .hint("on the host: sudo systemctl start docker; another path is given with --docker-socket"),
+            Self::NotForwarded { .. } => Failure::new(Code::SshForwardingRefused, message)
+                .hint("on the host: sshd needs AllowStreamLocalForwarding and AllowTcpForwarding for this user"),
+        }
+    }
+}
+
+impl SwapError {
+    /// As it is told to people. `place` is the host.
+    pub(crate) fn failure(&self, place: &str) -> Failure {
+        let message = format!("{place}: {self}");
+        match self {
+            Self::Host(error) => error.failure(message),
+            Self::PortInUse { .. } => Failure::new(Code::PortInUse, message)
+                .hint("stop what holds the port, or publish another one with --publish"),
+            Self::Architecture { .. } => Failure::new(Code::ArchMismatch, message)
+                .hint("build for the host: imgbuild --platform"),
+            Self::Digest { .. } => Failure::new(Code::DigestMismatch, message),
+            Self::Container { source, .. } => container_failure(source, message),
+            Self::Exited { .. } => Failure::new(Code::CandidateExited, message)
+                .hint("error.evidence.log_tail holds the end of its log"),
+            Self::Gone { .. } => Failure::new(Code::ContainerFailed, message)
+                .hint("another deploy of the same application may be under way"),
+            Self::Unhealthy { .. } => Failure::new(Code::Unhealthy, message)
+                .hint("error.evidence holds the last answer and the end of its log; --health-path and --health-timeout say what is waited for"),
+            Self::Interrupted => Failure::new(Code::Interrupted, message).retryable(true),
+            Self::NotRestored { .. } => Failure::new(Code::RestoreFailed, message)
+                .hint("the application is down: look at the host with docker ps -a and docker logs, or deploy a release that works"),
+            Self::Unknown { cause } => {
+                let mut failure = Failure { message, ..cause.failure(place) };
+                failure.exit = exit::NEEDS_PERSON;
+                failure.hint("run it again as soon as the host answers: what was left behind is put right first")
+            }
+        }
+    }
+}
+
+/// A container that cannot be created or started: the engine tells the reason in words only.
+fn container_failure(source: &HostError, message: String) -> Failure {
+    let HostError::Engine { source: engine, .. } = source else {
+        return source.failure(message);
+    };
+    let text = engine.to_string();
+    if text.contains("port is already allocated") || text.contains("address already in use") {
+        return Failure::new(Code::PortInUse, message)
+            .hint("stop what holds the port, or publish another one with --publish");
+    }
+    match engine {
+        slipway_engine::Error::Unreachable { .. }
+        | slipway_engine::Error::PermissionDenied { .. }
+        | slipway_engine::Error::Interrupted { .. }
+        | slipway_engine::Error::DiskFull { .. } => engine_failure(engine, message),
+        _ => Failure::new(Code::ContainerFailed, message)
+            .hint("the reason is the engine's own; look at the options of the container"),
+    }
+}
+
+fn engine_failure(error: &slipway_engine::Error, message: String) -> Failure {
+    use slipway_engine::Error as E;
+    let (code, hint) = match error {
+        E::Unreachable { .. } | E::Interrupted { .. } => (
+            Code::EngineUnreachable,
+            "look whether docker runs on the host: systemctl status docker",
+        ),
+        E::PermissionDenied { .. } => {
+            (Code::EngineDenied, "on the host: sudo usermod -aG docker USER, then connect anew")
+        }
+        E::DiskFull { .. } => {
+            (Code::DiskFull, "on the host: docker system df tells what takes the space")
+        }
+        E::Registry { fault, .. } => registry_code(*fault),
+        _ => (Code::EngineError, "the reason is the engine's own"),
+    };
+    Failure::new(code, message).hint(hint).retryable(error.transient())
+}
+
+fn registry_code(fault: RegistryFault) -> (Code, &'static str) {
+    use RegistryFault as F;
+    match fault {
+        F::Unauthorized | F::Denied => (
+            Code::RegistryDenied,
+            "the host pulls with the credentials of the document: ecrlogin gets fresh ones, as in ecrlogin < saved.json | remote-swap",
+        ),
+        F::RepositoryNotFound => (Code::RepositoryNotFound, "look at the reference's repository"),
+        F::ManifestUnknown => {
+            (Code::ManifestNotFound, "imgpush has to push the image first, to this very registry")
+        }
+        F::PlatformMissing => (Code::ArchMismatch, "build for the host: imgbuild --platform"),
+        F::Unreachable | F::Tls => (
+            Code::RegistryUnreachable,
+            "the host itself has to reach the registry and to trust its certificate",
+        ),
+        _ => (Code::RegistryError, "the reason is the registry's own"),
+    }
+}
+
+fn ssh_code(error: &slipway_ssh::Error) -> Code {
+    use slipway_ssh::Error as E;
+    match error {
+        E::BadTarget { .. } | E::BadFingerprint { .. } => Code::Usage,
+        E::Unreachable { .. } | E::Timeout { .. } | E::Handshake { .. } => Code::HostUnreachable,
+        E::HostKeyUnknown { .. } => Code::HostKeyUnknown,
+        E::HostKeyMismatch { .. } | E::HostKeyRevoked { .. } => Code::HostKeyMismatch,
+        E::KnownHostsUnreadable { .. } => Code::FileUnreadable,
+        E::AuthenticationFailed { .. } => Code::SshAuthFailed,
+        E::KeyEncrypted { .. }
+        | E::PassphraseWrong { .. }
+        | E::KeyUnreadable { .. }
+        | E::KeyUnsupported { .. }
+        | E::KeyPermissions { .. }
+        | E::AgentUnavailable { .. } => Code::SshKeyUnusable,
+        E::ForwardingRefused { .. } | E::SessionRefused { .. } => Code::SshForwardingRefused,
+        E::ConnectRefused { .. } => Code::EngineUnreachable,
+        E::ConnectionLost { .. } => Code::ConnectionLost,
+        _ => Code::Internal,
+    }
+}
+
+/// The hint, with the names of this tool's options.
+fn ssh_hint(error: &slipway_ssh::Error) -> Option<String> {
+    use slipway_ssh::Error as E;
+    let hint = error.hint()?;
+    Some(match error {
+        E::HostKeyUnknown { .. } => format!("{hint} with --host-key"),
+        E::AuthenticationFailed { .. } => {
+            format!("{hint}; --identity FILE or --identity-env NAME gives another key")
+        }
+        _ => hint,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn engine(message: &str) -> HostError {
+        let source = slipway_engine::Error::Api { status: 500, message: message.to_owned() };
+        HostError::Engine { doing: "starting the container", source }
+    }
+
+    #[test]
+    fn a_port_that_is_taken_is_told_from_other_failures_of_a_start() {
+        let code = |text: &str| {
+            let error = SwapError::Container {
+                what: "new container",
+                done: "started",
+                source: engine(text),
+            };
+            error.failure("h").code
+        };
+        // Docker 20.10 in the words of its two port drivers.
+        assert_eq!(
+            code(
+                "driver failed programming external connectivity: Bind for 0.0.0.0:8000 failed: port is already allocated"
+            ),
+            Code::PortInUse
+        );
+        assert_eq!(
+            code(
+                "Error starting userland proxy: listen tcp4 0.0.0.0:8000: bind: address already in use"
+            ),
+            Code::PortInUse
+        );
+        assert_eq!(
+            code("OCI runtime create failed: executable file not found"),
+            Code::ContainerFailed
+        );
+    }
+
+    #[test]
+    fn what_needs_a_person_exits_with_six() {
+        let cause = || Box::new(SwapError::Host(HostError::Lost { reason: "reset".into() }));
+        let unknown = SwapError::Unknown { cause: cause() }.failure("h");
+        assert_eq!((unknown.code, unknown.exit), (Code::ConnectionLost, exit::NEEDS_PERSON));
+        let broken = SwapError::NotRestored { cause: cause(), why: "gone".into() }.failure("h");
+        assert_eq!((broken.code, broken.exit), (Code::RestoreFailed, exit::NEEDS_PERSON));
+        assert!(broken.message.starts_with("h: the connection was lost: reset; the old"));
+    }
+}

@@ -1,0 +1,177 @@
+//! Several hosts, one after the other: the first that fails keeps the rest from being touched.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use slipway_release::{Code, Deploy, Document, Failure, HostOutcome, Outcome};
+use slipway_shell::Context;
+use slipway_ssh::{ConnectOptions, Credential, HostKeyPolicy, Target, default_credentials};
+
+use crate::env::Lookup;
+use crate::error::SwapError;
+use crate::job::Job;
+use crate::options::{Options, Strategy};
+use crate::publish::Protocol;
+use crate::recreate::{self, Report};
+use crate::remote::Remote;
+
+/// How soon a silent host is asked for a sign of life: in the middle of a switch a connection
+/// that is lost has to be noticed soon.
+const KEEPALIVE: Duration = Duration::from_secs(2);
+
+/// Does all hosts, and writes what came of each into the document.
+pub(crate) async fn deploy(
+    options: &Options,
+    document: &mut Document,
+    context: &Context,
+    lookup: Lookup<'_>,
+) -> Result<(), Failure> {
+    let job = Job::new(options, document, lookup)?;
+    let targets = targets(&options.host)?;
+    let connect = connect_options(options, lookup)?;
+    let mut deploy = Deploy {
+        app: Some(job.app.clone()),
+        strategy: Some(options.strategy.as_str().to_owned()),
+        deploy_id: Some(job.deploy_id.clone()),
+        health_path: Some(job.spec.health.path.clone()),
+        hosts: Vec::new(),
+    };
+    let mut failure: Option<Failure> = None;
+    for target in &targets {
+        let outcome = if failure.is_some() {
+            HostOutcome { outcome: Some(Outcome::Skipped), ..HostOutcome::default() }
+        } else {
+            let report = one(options, target, &connect, &job, context).await;
+            failure = report.failure;
+            report.outcome
+        };
+        let (host, url) = (target.to_string(), url(target, &job));
+        deploy.hosts.push(HostOutcome { host, url, ..outcome });
+        // At once, so that it is in the document should the next host take too long to give up.
+        document.set(&deploy);
+    }
+    failure.map_or(Ok(()), Err)
+}
+
+async fn one(
+    options: &Options,
+    target: &Target,
+    connect: &ConnectOptions,
+    job: &Job,
+    context: &Context,
+) -> Report {
+    let place = target.to_string();
+    let failed = |error: SwapError| {
+        let failure = error.failure(&place);
+        let outcome = HostOutcome {
+            outcome: Some(Outcome::Failed),
+            error: Some(failure.message.clone()),
+            ..HostOutcome::default()
+        };
+        Report { outcome, failure: Some(failure) }
+    };
+    let step = context.ui.step(format!("{place}: connecting"));
+    let opening = Remote::open(target.clone(), connect.clone(), options.docker_socket.clone());
+    let remote = tokio::select! {
+        biased;
+        () = context.cancelled.cancelled() => return failed(SwapError::Interrupted),
+        opened = opening => match opened {
+            Ok(remote) => remote,
+            Err(error) => return failed(error.into()),
+        },
+    };
+    step.done("connected");
+    match options.strategy {
+        Strategy::Recreate => {
+            recreate::deploy(&remote, &place, job, &context.ui, &context.cancelled).await
+        }
+    }
+}
+
+fn usage(message: String) -> Failure {
+    Failure::new(Code::Usage, message)
+}
+
+fn targets(hosts: &[String]) -> Result<Vec<Target>, Failure> {
+    if hosts.is_empty() {
+        return Err(usage("no host is given".to_owned()).hint("give --host USER@HOST"));
+    }
+    let mut targets = Vec::<Target>::new();
+    for text in hosts {
+        let target: Target = text
+            .parse()
+            .map_err(|error: slipway_ssh::Error| SwapError::Host(error.into()).failure("--host"))?;
+        if targets.contains(&target) {
+            return Err(usage(format!("--host {target} is given twice")));
+        }
+        targets.push(target);
+    }
+    Ok(targets)
+}
+
+fn connect_options(options: &Options, lookup: Lookup<'_>) -> Result<ConnectOptions, Failure> {
+    let mut credentials: Vec<Credential> = options
+        .identity
+        .iter()
+        .map(|path| Credential::KeyFile { path: PathBuf::from(path), passphrase: None })
+        .collect();
+    if let Some(name) = &options.identity_env {
+        let pem = lookup(name).filter(|pem| !pem.trim().is_empty()).ok_or_else(|| {
+            usage(format!("--identity-env {name}: the environment has no such variable"))
+        })?;
+        credentials.push(Credential::KeyMemory {
+            pem: pem.into(),
+            label: name.clone(),
+            passphrase: None,
+        });
+    }
+    if credentials.is_empty() {
+        credentials = default_credentials();
+    }
+    let host_keys = match (&options.host_key[..], &options.known_hosts) {
+        ([], None) => HostKeyPolicy::default(),
+        ([], Some(file)) => HostKeyPolicy::KnownHosts(vec![PathBuf::from(file)]),
+        (keys, None) => HostKeyPolicy::Fingerprints(keys.to_vec()),
+        (_, Some(_)) => {
+            return Err(usage("--host-key and --known-hosts exclude each other".to_owned()));
+        }
+    };
+    if let HostKeyPolicy::KnownHosts(files) = &host_keys
+        && options.known_hosts.is_some()
+        && let Some(missing) = files.iter().find(|file| !file.exists())
+    {
+        let message = format!("--known-hosts {}: there is no such file", missing.display());
+        return Err(Failure::new(Code::FileUnreadable, message));
+    }
+    let timeout = options.connect_timeout.0;
+    Ok(ConnectOptions { host_keys, credentials, timeout, keepalive: KEEPALIVE })
+}
+
+/// Where people reach the application on this host, if they do.
+fn url(target: &Target, job: &Job) -> Option<String> {
+    let tcp = || job.spec.publish.iter().filter(|one| one.protocol == Protocol::Tcp);
+    let health = tcp().find(|one| Some(one.container_port) == job.spec.health.port);
+    let one = health.or_else(|| tcp().next())?;
+    let host = match one.ip {
+        Some(ip) if ip.is_loopback() => return None,
+        Some(ip) if !ip.is_unspecified() => ip.to_string(),
+        _ => target.host.clone(),
+    };
+    let host = if host.contains(':') { format!("[{host}]") } else { host };
+    Some(format!("http://{host}:{}", one.host_port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_read_before_any_is_touched() {
+        assert_eq!(targets(&[]).unwrap_err().code, Code::Usage);
+        let bad = targets(&["a@h".into(), "a@h:x".into()]).unwrap_err();
+        assert_eq!(bad.code, Code::Usage);
+        assert!(bad.message.contains("a@h:x"), "{}", bad.message);
+        let twice = targets(&["a@h".into(), "a@h:22".into()]).unwrap_err();
+        assert!(twice.message.contains("twice"), "{}", twice.message);
+    }
+}

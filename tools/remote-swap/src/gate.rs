@@ -1,0 +1,249 @@
+//! Waiting until a container is healthy, or known not to become so.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use slipway_shell::CancellationToken;
+use tokio::time::Instant;
+
+use crate::container::{Container, HealthCheckStatus, Status};
+use crate::error::HostError;
+use crate::evidence::check_state;
+use crate::host::{Host, Probe};
+use crate::job::Waits;
+use crate::publish::{Protocol, Publish};
+use crate::spec::Health;
+
+/// The first pause between two tries; each next one is half as long again, up to the interval.
+const FIRST_PAUSE: Duration = Duration::from_millis(25);
+
+/// How long one HTTP request may take.
+const PROBE_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long a container that can be asked nothing has to run to count as healthy.
+const SETTLED: Duration = Duration::from_secs(5);
+
+/// Where a container is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Where {
+    /// At an address of the host.
+    Host(IpAddr, u16),
+    /// At the container's own address.
+    Container(u16),
+    /// Nowhere: it serves no port that is known.
+    Nowhere,
+}
+
+impl Where {
+    /// Where a release is asked that serves: as its users do, through the published port.
+    pub(crate) fn released(health: &Health, publish: &[Publish]) -> Self {
+        let Some(port) = health.port else { return Self::Nowhere };
+        let through =
+            publish.iter().find(|one| one.protocol == Protocol::Tcp && one.container_port == port);
+        match through {
+            Some(one) => Self::Host(one.local_address(), one.host_port),
+            None => Self::Container(port),
+        }
+    }
+
+    /// Where a candidate is asked.
+    pub(crate) fn candidate(health: &Health) -> Self {
+        health.port.map_or(Self::Nowhere, Self::Container)
+    }
+}
+
+/// What is waited for.
+#[derive(Clone, Debug)]
+pub(crate) struct Gate {
+    pub(crate) at: Where,
+    pub(crate) path: String,
+    /// Whether the image's HEALTHCHECK has to pass too.
+    pub(crate) healthcheck: bool,
+    /// How often it was restarted before; once more is one too many.
+    pub(crate) restarts: i64,
+    pub(crate) timeout: Duration,
+    pub(crate) interval: Duration,
+}
+
+impl Gate {
+    pub(crate) fn new(at: Where, health: &Health, healthcheck: bool, waits: &Waits) -> Self {
+        Self {
+            at,
+            path: health.path.clone(),
+            healthcheck,
+            restarts: 0,
+            timeout: waits.health_timeout,
+            interval: waits.health_interval,
+        }
+    }
+}
+
+/// How an interruption ends the waiting.
+#[derive(Clone, Copy)]
+pub(crate) struct Patience<'a> {
+    pub(crate) cancelled: &'a CancellationToken,
+    /// How long to go on after that.
+    pub(crate) then: Duration,
+}
+
+/// Why a gate did not open.
+#[derive(Debug)]
+pub(crate) enum Closed {
+    /// The container ended or was restarted.
+    Exited,
+    /// It is gone: somebody removed it.
+    Gone,
+    /// It did not become healthy in time.
+    Late,
+    /// The tool was told to end.
+    Interrupted,
+    /// The host could not be asked.
+    Host(HostError),
+}
+
+impl From<HostError> for Closed {
+    fn from(error: HostError) -> Self {
+        Self::Host(error)
+    }
+}
+
+/// What was seen in the end.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    pub(crate) container: Option<Container>,
+    pub(crate) probe: Option<Probe>,
+    /// When it gave its first good answer.
+    pub(crate) first_good: Option<Instant>,
+}
+
+impl Seen {
+    /// What keeps it from being healthy, in a few words.
+    pub(crate) fn reason(&self) -> String {
+        match &self.probe {
+            Some(Probe::Answer { status, .. }) if !(200..300).contains(status) => {
+                return format!("the last answer was status {status}");
+            }
+            Some(Probe::Silent { reason }) => return format!("the last try: {reason}"),
+            _ => {}
+        }
+        let check = self.container.as_ref().and_then(|container| container.healthcheck.as_ref());
+        match check {
+            Some(check) if check.status != HealthCheckStatus::Healthy => {
+                format!("its HEALTHCHECK is {}", check_state(check.status))
+            }
+            _ => "it was not asked in time".to_owned(),
+        }
+    }
+}
+
+/// Waits at the gate for the container. What was seen is there in either case.
+pub(crate) async fn wait<H: Host>(
+    host: &H,
+    id: &str,
+    gate: &Gate,
+    patience: Patience<'_>,
+) -> (Seen, Result<(), Closed>) {
+    let mut seen = Seen::default();
+    let begun = Instant::now();
+    let timeout = async {
+        let end = begun + gate.timeout;
+        tokio::select! {
+            () = tokio::time::sleep_until(end) => Closed::Late,
+            () = patience.cancelled.cancelled() => {
+                tokio::time::sleep_until(end.min(Instant::now() + patience.then)).await;
+                Closed::Interrupted
+            }
+        }
+    };
+    let result = tokio::select! {
+        biased;
+        result = tries(host, id, gate, begun, &mut seen) => result,
+        closed = timeout => Err(closed),
+    };
+    (seen, result)
+}
+
+async fn tries<H: Host>(
+    host: &H,
+    id: &str,
+    gate: &Gate,
+    begun: Instant,
+    seen: &mut Seen,
+) -> Result<(), Closed> {
+    let mut pause = FIRST_PAUSE.min(gate.interval);
+    loop {
+        // Through a published port the answer is asked for first: it is what users wait for.
+        if let Where::Host(ip, port) = gate.at {
+            probe(host, ip, port, gate, seen).await?;
+        }
+        let container = host.inspect(id).await?.ok_or(Closed::Gone)?;
+        let ended = container.status != Status::Running || container.restarts > gate.restarts;
+        let address = container.address;
+        seen.container = Some(container);
+        if ended {
+            return Err(Closed::Exited);
+        }
+        if let (Where::Container(port), Some(ip)) = (&gate.at, address) {
+            probe(host, ip, *port, gate, seen).await?;
+        }
+        if is_open(gate, seen, begun.elapsed()) {
+            return Ok(());
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 3 / 2).min(gate.interval);
+    }
+}
+
+async fn probe<H: Host>(
+    host: &H,
+    ip: IpAddr,
+    port: u16,
+    gate: &Gate,
+    seen: &mut Seen,
+) -> Result<(), HostError> {
+    let probe = host.probe(ip, port, &gate.path, PROBE_LIMIT.min(gate.timeout)).await?;
+    if probe.is_good() && seen.first_good.is_none() {
+        seen.first_good = Some(Instant::now());
+    }
+    seen.probe = Some(probe);
+    Ok(())
+}
+
+/// Whether what was seen suffices.
+fn is_open(gate: &Gate, seen: &Seen, running: Duration) -> bool {
+    let answers = match gate.at {
+        Where::Nowhere => true,
+        _ => seen.probe.as_ref().is_some_and(Probe::is_good),
+    };
+    let check = seen.container.as_ref().and_then(|container| container.healthcheck.as_ref());
+    // Where there is nothing else to ask, the HEALTHCHECK decides, and without one time does.
+    let asked_nothing = gate.at == Where::Nowhere;
+    let checked = match check {
+        Some(check) if gate.healthcheck || asked_nothing => {
+            check.status == HealthCheckStatus::Healthy
+        }
+        Some(_) => true,
+        None => !asked_nothing || running >= SETTLED,
+    };
+    answers && checked
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn health(port: Option<u16>) -> Health {
+        Health { path: "/health".into(), port }
+    }
+
+    #[test]
+    fn a_release_is_asked_where_its_users_ask() {
+        let publish: Vec<Publish> =
+            ["8000:5000", "127.0.0.1:9000:9001"].iter().map(|text| text.parse().unwrap()).collect();
+        let at = |port| Where::released(&health(port), &publish);
+        assert_eq!(at(Some(5000)), Where::Host("127.0.0.1".parse().unwrap(), 8000));
+        assert_eq!(at(Some(9001)), Where::Host("127.0.0.1".parse().unwrap(), 9000));
+        assert_eq!(at(Some(7000)), Where::Container(7000));
+        assert_eq!(at(None), Where::Nowhere);
+    }
+}

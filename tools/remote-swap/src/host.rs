@@ -1,0 +1,88 @@
+//! What a deploy asks of a host: a narrow trait, so that tests can make any of it fail.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use slipway_engine::bollard::models::ContainerCreateBody;
+
+use crate::container::Container;
+use crate::error::HostError;
+use crate::job::Job;
+use crate::publish::Publish;
+use crate::values::Restart;
+
+/// What came of one HTTP request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Probe {
+    /// An answer.
+    Answer {
+        status: u16,
+        /// Its head.
+        body: String,
+    },
+    /// None, and why.
+    Silent { reason: String },
+}
+
+impl Probe {
+    pub(crate) fn is_good(&self) -> bool {
+        matches!(self, Self::Answer { status: 200..=299, .. })
+    }
+}
+
+/// An image that the host has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LocalImage {
+    pub(crate) id: String,
+    pub(crate) os: String,
+    pub(crate) architecture: String,
+    /// The names by digest under which it was pulled.
+    pub(crate) repo_digests: Vec<String>,
+}
+
+/// What the host's engine runs on, in the words of images.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Platform {
+    pub(crate) os: String,
+    pub(crate) architecture: String,
+}
+
+/// Ports of the host that a running container holds.
+#[derive(Clone, Debug)]
+pub(crate) struct Holder {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) publish: Vec<Publish>,
+}
+
+pub(crate) type Result<T> = std::result::Result<T, HostError>;
+
+/// One host. Each call has a deadline. Calls that find their work done succeed, so that after a
+/// break of the connection the same call can be made again.
+pub(crate) trait Host {
+    /// All containers with the application's label.
+    async fn containers(&self, app: &str) -> Result<Vec<Container>>;
+    /// All running containers that publish ports, whosever they are.
+    async fn holders(&self) -> Result<Vec<Holder>>;
+    /// Whether something accepts connections there, as seen from the host.
+    async fn listens(&self, ip: IpAddr, port: u16) -> Result<bool>;
+    async fn platform(&self) -> Result<Platform>;
+    /// The image, if the host has it under exactly this reference.
+    async fn image(&self, reference: &str) -> Result<Option<LocalImage>>;
+    async fn pull(&self, job: &Job, progress: &mut dyn FnMut(String)) -> Result<()>;
+    /// Creates a container and answers its id.
+    async fn create(&self, name: &str, body: ContainerCreateBody) -> Result<String>;
+    /// None if there is no such container.
+    async fn inspect(&self, id: &str) -> Result<Option<Container>>;
+    async fn start(&self, id: &str) -> Result<()>;
+    /// Stops, and kills after so many seconds.
+    async fn stop(&self, id: &str, seconds: i32) -> Result<()>;
+    async fn kill(&self, id: &str) -> Result<()>;
+    /// Removes, also if it runs; its nameless volumes too if `volumes` is set.
+    async fn remove(&self, id: &str, volumes: bool) -> Result<()>;
+    async fn set_restart(&self, id: &str, restart: Option<Restart>) -> Result<()>;
+    /// The last lines of its log.
+    async fn log(&self, id: &str, lines: usize) -> Result<Vec<String>>;
+    /// One HTTP request as seen from the host.
+    async fn probe(&self, ip: IpAddr, port: u16, path: &str, limit: Duration) -> Result<Probe>;
+}

@@ -1,0 +1,190 @@
+//! What is to be run: the same for every host of a deploy.
+
+use std::time::Duration;
+
+use slipway_engine::{Auth, Reference};
+use slipway_release::{Code, Document, Failure, Image, Push, Registry};
+
+use crate::deploy_id;
+use crate::env::Lookup;
+use crate::evidence::Scrub;
+use crate::options::Options;
+use crate::spec::{Spec, SpecError, value};
+use crate::values;
+
+/// One deploy.
+pub(crate) struct Job {
+    pub(crate) app: String,
+    pub(crate) deploy_id: String,
+    /// By digest.
+    pub(crate) reference: Reference,
+    pub(crate) auth: Option<Auth>,
+    /// The image's platform, where the document tells it.
+    pub(crate) platform: Option<String>,
+    pub(crate) tag: Option<String>,
+    pub(crate) revision: Option<String>,
+    pub(crate) spec: Spec,
+    pub(crate) spec_hash: String,
+    pub(crate) waits: Waits,
+    pub(crate) scrub: Scrub,
+}
+
+/// How long things may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Waits {
+    pub(crate) health_timeout: Duration,
+    pub(crate) health_interval: Duration,
+    pub(crate) pull_timeout: Duration,
+}
+
+impl Job {
+    /// The deploy that the options and the document ask for.
+    pub(crate) fn new(
+        options: &Options,
+        document: &Document,
+        lookup: Lookup<'_>,
+    ) -> Result<Self, Failure> {
+        let registry: Registry = document.get()?.unwrap_or_default();
+        let image: Image = document.get()?.unwrap_or_default();
+        let push: Option<Push> = document.get()?;
+        let named_by_document = options.image.is_none();
+        let (text, place) = match &options.image {
+            Some(image) => (image.clone(), "--image"),
+            None => (pushed(push)?, "push.reference in the document"),
+        };
+        let reference = by_digest(&text, place)?;
+        let app = match &options.app {
+            Some(app) => app.clone(),
+            None => reference.path().rsplit('/').next().unwrap_or_default().to_owned(),
+        };
+        let app = value("app", &app, values::app)?;
+        let spec = Spec::from_options(options, lookup)?;
+        let (auth, password) = credentials(registry, &reference);
+        let secrets = spec.environment.secrets().iter().cloned();
+        // What the document says of an image is of the image that it names.
+        let of_document = |text: Option<String>| text.filter(|_| named_by_document);
+        Ok(Self {
+            app,
+            deploy_id: deploy_id::new(),
+            reference,
+            auth,
+            platform: of_document(image.platform),
+            tag: of_document(image.tag),
+            revision: of_document(image.revision),
+            spec_hash: spec.hash(),
+            waits: Waits {
+                health_timeout: options.health_timeout.0,
+                health_interval: options.health_interval.0.max(Duration::from_millis(10)),
+                pull_timeout: options.pull_timeout.0,
+            },
+            scrub: Scrub::new(secrets.chain(password)),
+            spec,
+        })
+    }
+}
+
+fn pushed(push: Option<Push>) -> Result<String, Failure> {
+    push.and_then(|push| push.reference).ok_or_else(|| {
+        Failure::new(
+            Code::MissingSection,
+            "nothing says what to run: the document has no push.reference",
+        )
+        .hint("run imgpush earlier in the pipe, or give --image REPOSITORY@sha256:…")
+    })
+}
+
+fn by_digest(text: &str, place: &str) -> Result<Reference, Failure> {
+    let code = if place == "--image" { Code::Usage } else { Code::BadSection };
+    let reference: Reference =
+        text.parse().map_err(|error| Failure::new(code, format!("{place}: {error}")))?;
+    let Some(digest) = reference.digest() else {
+        return Err(Failure::new(code, format!("{place}: {text} names no digest")).hint(
+            "a tag may move to another image: write REPOSITORY@sha256:…, as imgpush tells it",
+        ));
+    };
+    // With a tag beside it the engine would look at the tag as well.
+    reference.with_digest(digest).map_err(|error| Failure::new(code, format!("{place}: {error}")))
+}
+
+/// The document's credentials, if they are for the registry that the image is in: no other one
+/// may ever see them.
+fn credentials(registry: Registry, reference: &Reference) -> (Option<Auth>, Option<String>) {
+    let password = registry.password.map(|secret| secret.reveal().to_owned());
+    let ours = registry.host.as_deref() == Some(reference.registry());
+    let auth = match (registry.username, &password) {
+        (Some(username), Some(password)) if ours => Some(Auth::new(username, password.clone())),
+        _ => None,
+    };
+    (auth, password)
+}
+
+impl From<SpecError> for Failure {
+    fn from(error: SpecError) -> Self {
+        let code = match &error {
+            SpecError::EnvFile { .. } => Code::FileUnreadable,
+            SpecError::Value { .. } | SpecError::SamePort { .. } | SpecError::Env(_) => Code::Usage,
+        };
+        Self::new(code, error.to_string())
+            .hint("nothing was changed; remote-swap --help lists the options")
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::spec::tests::options;
+
+    const DIGEST: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+    fn document(sections: &str) -> Document {
+        let text = format!(r#"{{"schema":"slipway.release/v1"{sections}}}"#);
+        Document::parse(text.as_bytes()).unwrap()
+    }
+
+    fn job(args: &[&str], sections: &str) -> Result<Job, Failure> {
+        Job::new(&options(args), &document(sections), &|_| None)
+    }
+
+    fn push(host: &str) -> String {
+        format!(r#","push":{{"reference":"{host}/team/web@{DIGEST}"}}"#)
+    }
+
+    #[test]
+    fn the_application_is_named_after_the_repository() {
+        let job = job(&[], &push("r.example")).unwrap_or_else(|f| panic!("{}", f.message));
+        assert_eq!(job.app, "web");
+        assert_eq!(job.reference.to_string(), format!("r.example/team/web@{DIGEST}"));
+    }
+
+    #[test]
+    fn a_reference_without_a_digest_is_refused() {
+        let failure = job(&["--image=r.example/web:1"], "").err().unwrap();
+        assert_eq!(failure.code, Code::Usage);
+        assert!(failure.message.contains("no digest") && failure.hint.unwrap().contains("sha256"));
+        let failure = job(&[], r#","push":{"reference":"r.example/web:1"}"#).err().unwrap();
+        assert_eq!(failure.code, Code::BadSection);
+        let failure = job(&[], "").err().unwrap();
+        assert_eq!(failure.code, Code::MissingSection);
+    }
+
+    #[test]
+    fn credentials_go_to_their_own_registry_only() {
+        let registry = r#","registry":{"host":"r.example","username":"AWS","password":"hunter2"}"#;
+        let auth = |host: &str| {
+            job(&[], &format!("{}{registry}", push(host)))
+                .unwrap_or_else(|f| panic!("{}", f.message))
+                .auth
+        };
+        assert!(auth("r.example").is_some());
+        assert!(auth("evil.example").is_none());
+    }
+
+    #[test]
+    fn what_the_document_tells_of_another_image_is_not_used() {
+        let sections = format!(r#"{},"image":{{"tag":"1.2","revision":"abc"}}"#, push("r.example"));
+        let of =
+            |args: &[&str]| job(args, &sections).unwrap_or_else(|f| panic!("{}", f.message)).tag;
+        assert_eq!(of(&[]).as_deref(), Some("1.2"));
+        assert_eq!(of(&[&format!("--image=r.example/x@{DIGEST}")]), None);
+    }
+}

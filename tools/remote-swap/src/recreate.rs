@@ -1,0 +1,229 @@
+//! The strategy `recreate` on one host.
+//!
+//! Prove a candidate beside what serves; stop what serves; start the new one on its port; put the
+//! old one back if that fails. Everything that can fail without harm comes before the stop: the
+//! pull, the candidate's proof, and the creation of the new container. From the stop on, the old
+//! container keeps its restart policy and the new one has none, until the new one is proved: so
+//! whoever dies in between, the engine's next start brings back what was proved last, and the
+//! next run of this tool finds out by the same sign what it has to put right.
+
+mod prepare;
+mod switch;
+
+use std::time::Duration;
+
+use slipway_engine::Reference;
+use slipway_release::{Failure, HostOutcome, Outcome};
+use slipway_shell::{CancellationToken, Ui};
+use tokio::time::Instant;
+
+use crate::container::{Container, label};
+use crate::error::{HostError, SwapError};
+use crate::evidence::{Evidence, LOG_LINES};
+use crate::gate::{Closed, Seen};
+use crate::host::{Host, LocalImage};
+use crate::job::Job;
+use crate::plan::Situation;
+
+/// After a signal: how long the old container may still take to stop before it is killed, and
+/// how long whatever was started last may take to become healthy. Both, once more the latter for
+/// the way back, and the calls between fit into the shell's grace.
+const HURRY: Duration = Duration::from_millis(2_500);
+
+/// How long a container that is only going to be removed may take to end by itself, in seconds.
+const DISMISS: i32 = 1;
+
+/// What came of it on one host.
+pub(crate) struct Report {
+    pub(crate) outcome: HostOutcome,
+    pub(crate) failure: Option<Failure>,
+}
+
+/// A failure, and in what state it left the host.
+struct Failed {
+    error: SwapError,
+    outcome: Outcome,
+    evidence: Option<Evidence>,
+}
+
+impl<E: Into<SwapError>> From<E> for Failed {
+    /// Before the stop nothing was changed.
+    fn from(error: E) -> Self {
+        Self { error: error.into(), outcome: Outcome::Failed, evidence: None }
+    }
+}
+
+/// What is there when everything that can fail without harm is done.
+struct Ready {
+    live: Option<Container>,
+    situation: Situation,
+    image: LocalImage,
+    /// The new container, created and not started.
+    new: String,
+}
+
+enum Prepared {
+    Unchanged(Box<Container>),
+    Ready(Box<Ready>),
+}
+
+/// Deploys on one host; `place` is how messages call it.
+pub(crate) async fn deploy<H: Host>(
+    host: &H,
+    place: &str,
+    job: &Job,
+    ui: &Ui,
+    cancelled: &CancellationToken,
+) -> Report {
+    let begun = Instant::now();
+    let outcome = HostOutcome {
+        host: place.to_owned(),
+        reference: Some(job.reference.to_string()),
+        ..HostOutcome::default()
+    };
+    let mut swap = Swap { host, place, job, ui, cancelled, outcome };
+    let result = swap.run().await;
+    let mut outcome = swap.outcome;
+    outcome.swap_ms = Some(millis(begun.elapsed()));
+    let failure = match result {
+        Ok(end) => {
+            outcome.outcome = Some(end);
+            None
+        }
+        Err(failed) => {
+            let mut failure = failed.error.failure(place);
+            if let Some(seen) = failed.evidence {
+                for line in seen.last_lines(&job.scrub) {
+                    ui.raw(&format!("  | {line}"));
+                }
+                failure.evidence = Some(seen.value(place, &job.scrub));
+            }
+            failure.message = job.scrub.text(&failure.message);
+            outcome.outcome = Some(failed.outcome);
+            outcome.error = Some(failure.message.clone());
+            Some(failure)
+        }
+    };
+    Report { outcome, failure }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+struct Swap<'a, H> {
+    host: &'a H,
+    place: &'a str,
+    job: &'a Job,
+    ui: &'a Ui,
+    cancelled: &'a CancellationToken,
+    outcome: HostOutcome,
+}
+
+impl<H: Host> Swap<'_, H> {
+    async fn run(&mut self) -> Result<Outcome, Failed> {
+        let cancelled = self.cancelled;
+        let prepared = tokio::select! {
+            biased;
+            () = cancelled.cancelled() => Err(SwapError::Interrupted.into()),
+            prepared = self.prepare() => prepared,
+        };
+        match prepared {
+            Ok(Prepared::Unchanged(live)) => {
+                self.outcome.previous = live.label(label::REFERENCE).map(str::to_owned);
+                self.serves(&live.id, &live.name);
+                Ok(Outcome::Unchanged)
+            }
+            Ok(Prepared::Ready(ready)) => {
+                self.switch(&ready).await?;
+                self.tidy(&ready).await;
+                Ok(Outcome::Deployed)
+            }
+            Err(failed) => {
+                self.sweep().await;
+                Err(failed)
+            }
+        }
+    }
+
+    fn step(&self, text: &str) -> slipway_shell::Step {
+        self.ui.step(format!("{}: {text}", self.place))
+    }
+
+    fn say(&self, text: &str) {
+        self.ui.say(&format!("{}: {text}", self.place));
+    }
+
+    fn warn(&self, text: &str) {
+        self.ui.warn(&self.job.scrub.text(&format!("{}: {text}", self.place)));
+    }
+
+    fn serves(&mut self, id: &str, name: &str) {
+        self.outcome.container = Some(name.to_owned());
+        self.outcome.container_id = Some(id.to_owned());
+    }
+
+    /// Ends a container that serves nobody, and removes it.
+    async fn dismiss(&self, id: &str, volumes: bool) -> Result<(), HostError> {
+        // What does not stop is killed by the removal.
+        if let Err(error) = self.host.stop(id, DISMISS).await
+            && error.is_lost()
+        {
+            return Err(error);
+        }
+        self.host.remove(id, volumes).await
+    }
+
+    /// Removes what this deploy has made; nothing of it serves.
+    async fn sweep(&self) {
+        let work = async {
+            for one in self.host.containers(&self.job.app).await? {
+                if one.label(label::DEPLOY_ID) == Some(&self.job.deploy_id) {
+                    self.dismiss(&one.id, true).await?;
+                }
+            }
+            Ok::<_, HostError>(())
+        };
+        if let Err(error) = work.await {
+            self.warn(&format!(
+                "the candidate is left behind, for the next deploy to remove: {error}"
+            ));
+        }
+    }
+
+    async fn evidence(&self, phase: &'static str, id: &str, seen: Seen) -> Evidence {
+        let container = self.host.inspect(id).await.ok().flatten();
+        let log = self.host.log(id, LOG_LINES).await.unwrap_or_default();
+        Evidence { phase, container: container.or(seen.container), probe: seen.probe, log }
+    }
+}
+
+/// A reference for people: the repository and what tells digests apart at a glance.
+fn short(reference: &Reference) -> String {
+    let digest = reference.digest().unwrap_or_default();
+    let digest: String = digest.chars().take("sha256:".len() + 12).collect();
+    format!("{}@{digest}", reference.path())
+}
+
+/// What a closed gate means.
+fn why(what: &'static str, closed: Closed, seen: &Seen, limit: Duration) -> SwapError {
+    match closed {
+        Closed::Exited => {
+            let container = seen.container.as_ref();
+            SwapError::Exited {
+                what,
+                exit_code: container.map_or(0, |container| container.exit_code),
+                oom: container.is_some_and(|container| container.oom_killed),
+            }
+        }
+        Closed::Gone => SwapError::Gone { what },
+        Closed::Late => SwapError::Unhealthy { what, limit, reason: seen.reason() },
+        Closed::Interrupted => SwapError::Interrupted,
+        Closed::Host(error) => error.into(),
+    }
+}
+
+#[cfg(test)]
+mod fake;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,294 @@
+//! An engine in memory, with containers that behave as their image's name says.
+
+use std::cell::{Cell, RefCell};
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use slipway_engine::bollard::models::ContainerCreateBody;
+use slipway_shell::CancellationToken;
+use tokio::time::Instant;
+
+use crate::container::{Container, Role, Status, label};
+use crate::error::HostError;
+use crate::host::{Holder, Host, LocalImage, Platform, Probe, Result};
+use crate::job::Job;
+use crate::publish::Publish;
+use crate::values::Restart;
+
+/// What goes wrong, counted in calls from the first.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Fault {
+    None,
+    /// This call fails and does nothing.
+    Refuse(usize),
+    /// This call does its work, and the answer is an error.
+    Unanswered(usize),
+    /// From this call on nothing is done any more, as if this tool or its host was cut off.
+    Cut(usize),
+    /// At this call the tool is told to end.
+    Signal(usize),
+}
+
+pub(super) struct Fake {
+    pub(super) containers: RefCell<Vec<Container>>,
+    pub(super) fault: Cell<Fault>,
+    pub(super) calls: Cell<usize>,
+    /// Ids that were changed in any way.
+    pub(super) touched: RefCell<Vec<String>>,
+    pub(super) cancelled: CancellationToken,
+    /// Everything that was called, to tell which call it was that failed.
+    pub(super) journal: RefCell<Vec<String>>,
+    /// When the signal came.
+    pub(super) signalled: Cell<Option<Instant>>,
+    clock: Cell<i64>,
+}
+
+impl Fake {
+    pub(super) fn new() -> Self {
+        Self {
+            containers: RefCell::default(),
+            fault: Cell::new(Fault::None),
+            calls: Cell::new(0),
+            touched: RefCell::default(),
+            cancelled: CancellationToken::new(),
+            journal: RefCell::default(),
+            signalled: Cell::new(None),
+            clock: Cell::new(1_000),
+        }
+    }
+
+    /// The same host with another fault, seen by a fresh process.
+    pub(super) fn again(self, fault: Fault) -> Self {
+        Self {
+            fault: Cell::new(fault),
+            calls: Cell::new(0),
+            cancelled: CancellationToken::new(),
+            journal: RefCell::default(),
+            ..self
+        }
+    }
+
+    /// A container of somebody else's.
+    pub(super) fn stranger(&self, publish: &[Publish]) {
+        let mut one = crate::plan::tests::container(1, Role::Release, Status::Running, true);
+        one.id = "stranger".into();
+        one.name = "blog".into();
+        one.labels.clear();
+        one.publish = publish.to_vec();
+        self.containers.borrow_mut().push(one);
+    }
+
+    /// The reference that answers at the public port, if one does and is well.
+    pub(super) fn serving(&self) -> Option<String> {
+        match self.answer_of(|one| one.role() == Role::Release && !one.publish.is_empty()) {
+            Probe::Answer { status: 200, body } => Some(body),
+            _ => None,
+        }
+    }
+
+    /// Counts a call, and fails it if its turn has come. Answers whether the work is to be done
+    /// although the answer is lost.
+    fn turn(&self, what: &str) -> Result<bool> {
+        let call = self.calls.get();
+        self.calls.set(call + 1);
+        self.journal.borrow_mut().push(what.to_owned());
+        match self.fault.get() {
+            Fault::Refuse(n) if n == call => Err(refused()),
+            Fault::Cut(n) if call >= n => Err(HostError::Lost { reason: "cut".into() }),
+            Fault::Unanswered(n) if n == call => Ok(true),
+            Fault::Signal(n) => {
+                if n == call {
+                    self.cancelled.cancel();
+                    self.signalled.set(Some(Instant::now()));
+                }
+                Ok(false)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    async fn act<T>(
+        &self,
+        what: &str,
+        work: impl FnOnce(&mut Vec<Container>) -> Result<T>,
+    ) -> Result<T> {
+        // A point at which a signal can take effect, as with every real call.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let unanswered = self.turn(what)?;
+        let done = work(&mut self.containers.borrow_mut());
+        if unanswered { Err(refused()) } else { done }
+    }
+
+    async fn change(&self, what: &str, id: &str, work: impl FnOnce(&mut Container)) -> Result<()> {
+        self.act(&format!("{what} {id}"), |all| {
+            self.touched.borrow_mut().push(id.to_owned());
+            let one = all.iter_mut().find(|one| one.id == id).ok_or_else(refused)?;
+            work(one);
+            Ok(())
+        })
+        .await
+    }
+
+    fn answer_of(&self, which: impl Fn(&Container) -> bool) -> Probe {
+        let all = self.containers.borrow();
+        let running = all.iter().find(|one| one.status == Status::Running && which(one));
+        let Some(one) = running else { return Probe::Silent { reason: "refused".into() } };
+        let reference = one.label(label::REFERENCE).unwrap_or_default().to_owned();
+        let sick = reference.contains("sick")
+            || (reference.contains("trap") && one.role() == Role::Release);
+        Probe::Answer { status: if sick { 503 } else { 200 }, body: reference }
+    }
+}
+
+pub(super) fn refused() -> HostError {
+    let source = slipway_engine::Error::Api { status: 500, message: "refused".into() };
+    HostError::Engine { doing: "a call", source }
+}
+
+fn image_id(reference: &str) -> String {
+    format!("id of {reference}")
+}
+
+impl Host for Fake {
+    async fn containers(&self, app: &str) -> Result<Vec<Container>> {
+        self.act("list", |all| {
+            Ok(all.iter().filter(|one| one.label(label::APP) == Some(app)).cloned().collect())
+        })
+        .await
+    }
+
+    async fn holders(&self) -> Result<Vec<Holder>> {
+        self.act("ports", |all| {
+            let up = all.iter().filter(|one| one.is_up() && !one.publish.is_empty());
+            Ok(up
+                .map(|one| Holder {
+                    id: one.id.clone(),
+                    name: one.name.clone(),
+                    publish: one.publish.clone(),
+                })
+                .collect())
+        })
+        .await
+    }
+
+    async fn listens(&self, _: IpAddr, _: u16) -> Result<bool> {
+        self.act("listens", |_| Ok(false)).await
+    }
+
+    async fn platform(&self) -> Result<Platform> {
+        self.act("platform", |_| Ok(Platform { os: "linux".into(), architecture: "amd64".into() }))
+            .await
+    }
+
+    async fn image(&self, reference: &str) -> Result<Option<LocalImage>> {
+        self.act("image", |_| {
+            Ok(Some(LocalImage {
+                id: image_id(reference),
+                os: "linux".into(),
+                architecture: "amd64".into(),
+                repo_digests: vec![reference.to_owned()],
+            }))
+        })
+        .await
+    }
+
+    async fn pull(&self, _: &Job, _: &mut dyn FnMut(String)) -> Result<()> {
+        self.act("pull", |_| Ok(())).await
+    }
+
+    async fn create(&self, name: &str, body: ContainerCreateBody) -> Result<String> {
+        self.act(&format!("create {name}"), |all| {
+            let clock = self.clock.get() + 1;
+            self.clock.set(clock);
+            let host = body.host_config.unwrap_or_default();
+            let mut publish: Vec<Publish> = Vec::new();
+            for (key, bindings) in host.port_bindings.unwrap_or_default() {
+                for binding in bindings.unwrap_or_default() {
+                    let text = format!("{}:{key}", binding.host_port.unwrap_or_default());
+                    publish.push(text.parse().unwrap());
+                }
+            }
+            let labels = body.labels.unwrap_or_default();
+            let id = format!("c{clock}");
+            self.touched.borrow_mut().push(id.clone());
+            let mut one = crate::plan::tests::container(0, Role::Release, Status::Created, false);
+            one.image_id = image_id(&labels[label::REFERENCE]);
+            one.address = Some(IpAddr::V4(Ipv4Addr::from(u32::try_from(clock).unwrap())));
+            one.created = Timestamp::from_second(clock).unwrap();
+            one.name = name.to_owned();
+            one.id = id.clone();
+            one.publish = publish;
+            one.labels = labels;
+            all.push(one);
+            Ok(id)
+        })
+        .await
+    }
+
+    async fn inspect(&self, id: &str) -> Result<Option<Container>> {
+        self.act(&format!("inspect {id}"), |all| Ok(all.iter().find(|one| one.id == id).cloned()))
+            .await
+    }
+
+    async fn start(&self, id: &str) -> Result<()> {
+        self.act(&format!("start {id}"), |all| {
+            self.touched.borrow_mut().push(id.to_owned());
+            let publish = all.iter().find(|one| one.id == id).ok_or_else(refused)?.publish.clone();
+            let taken = |other: &Container| {
+                other.id != id
+                    && other.is_up()
+                    && other.publish.iter().any(|a| publish.iter().any(|b| a.collides(b)))
+            };
+            if all.iter().any(taken) {
+                return Err(refused());
+            }
+            for one in all.iter_mut().filter(|one| one.id == id) {
+                let crashes =
+                    one.label(label::REFERENCE).is_some_and(|name| name.contains("crash"));
+                one.status = if crashes { Status::Stopped } else { Status::Running };
+                one.exit_code = if crashes { 7 } else { 0 };
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn stop(&self, id: &str, _: i32) -> Result<()> {
+        self.change("stop", id, |one| {
+            if one.is_up() {
+                one.status = Status::Stopped;
+            }
+        })
+        .await
+    }
+
+    async fn kill(&self, id: &str) -> Result<()> {
+        self.change("kill", id, |one| one.status = Status::Stopped).await
+    }
+
+    async fn remove(&self, id: &str, _: bool) -> Result<()> {
+        self.act(&format!("remove {id}"), |all| {
+            self.touched.borrow_mut().push(id.to_owned());
+            all.retain(|one| one.id != id);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn set_restart(&self, id: &str, restart: Option<Restart>) -> Result<()> {
+        self.change("policy", id, |one| one.kept_alive = restart.is_some()).await
+    }
+
+    async fn log(&self, _: &str, _: usize) -> Result<Vec<String>> {
+        self.act("log", |_| Ok(vec!["the end".into()])).await
+    }
+
+    async fn probe(&self, ip: IpAddr, port: u16, _: &str, _: Duration) -> Result<Probe> {
+        self.act("probe", |_| Ok(())).await?;
+        Ok(match ip.is_loopback() {
+            true => self.answer_of(|one| one.publish.iter().any(|own| own.host_port == port)),
+            false => self.answer_of(|one| one.address == Some(ip)),
+        })
+    }
+}

@@ -1,0 +1,241 @@
+//! The strategy against an engine in memory, with each of its calls failing in turn.
+
+use slipway_release::{Code, Document, Outcome, exit};
+use slipway_shell::{Tool, Ui};
+
+use super::fake::{Fake, Fault};
+use super::{Report, deploy};
+use crate::container::{Role, Status, label};
+use crate::job::Job;
+use crate::spec::tests::options;
+
+fn job(name: &str) -> Job {
+    let hex = "0".repeat(64);
+    let image = format!("--image=r.example/{name}@sha256:{hex}");
+    let args = ["--app=web", "-p=8000:5000", "--health-timeout=10s", "--host=a@b", &image];
+    Job::new(&options(&args), &Document::default(), &|_| None)
+        .unwrap_or_else(|failure| panic!("{}", failure.message))
+}
+
+async fn run(fake: &Fake, job: &Job) -> Report {
+    let ui = Ui::new("test", Box::new(std::io::sink()), false);
+    deploy(fake, "host", job, &ui, &fake.cancelled).await
+}
+
+/// A host on which `old` serves and the one before it is kept.
+async fn host() -> Fake {
+    let fake = Fake::new();
+    for name in ["older", "old"] {
+        let report = run(&fake, &job(name)).await;
+        assert_eq!(report.outcome.outcome, Some(Outcome::Deployed));
+    }
+    fake.again(Fault::None)
+}
+
+/// What serves, by name; `-` if nothing does.
+fn serving(fake: &Fake) -> String {
+    fake.serving().map_or("-".to_owned(), |reference| {
+        reference.trim_start_matches("r.example/").split('@').next().unwrap().to_owned()
+    })
+}
+
+/// How many calls a deploy makes when nothing goes wrong.
+async fn calls(name: &str) -> usize {
+    let fake = host().await;
+    run(&fake, &job(name)).await;
+    fake.calls.get()
+}
+
+/// What has to hold after a deploy that went well: one that serves and is kept alive, one that is
+/// kept, and nothing else.
+fn assert_tidy(fake: &Fake, name: &str, context: &str) {
+    assert_eq!(serving(fake), name, "{context}");
+    let all = fake.containers.borrow();
+    let (live, rest): (Vec<_>, Vec<_>) = all.iter().partition(|one| one.status == Status::Running);
+    assert!(live.len() == 1 && live[0].kept_alive, "{context}: {live:?}");
+    assert!(rest.len() <= 1, "{context}: {rest:?}");
+    assert!(rest.iter().all(|one| !one.kept_alive && one.role() == Role::Release), "{context}");
+}
+
+/// A fresh process deploys `name` and nothing goes wrong.
+async fn rerun(fake: Fake, name: &str, context: &str) {
+    let fake = fake.again(Fault::None);
+    let report = run(&fake, &job(name)).await;
+    let done = matches!(report.outcome.outcome, Some(Outcome::Deployed | Outcome::Unchanged));
+    assert!(done, "{context}: {:?}", report.outcome);
+    assert_tidy(&fake, name, context);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_serves_and_one_is_kept() {
+    let fake = host().await;
+    let report = run(&fake, &job("new")).await;
+    assert!(report.failure.is_none());
+    let outcome = report.outcome;
+    assert_eq!(outcome.outcome, Some(Outcome::Deployed));
+    assert!(outcome.previous.unwrap().contains("/old@"));
+    assert!(outcome.unserved_ms.is_some() && outcome.container_id.is_some());
+    assert_tidy(&fake, "new", "");
+    assert_eq!(fake.containers.borrow().len(), 2);
+    let kept = fake.containers.borrow()[0].label(label::REFERENCE).unwrap().to_owned();
+    assert!(kept.contains("/old@"), "{kept}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_serves_already_is_left_alone() {
+    let fake = host().await;
+    fake.touched.borrow_mut().clear();
+    let report = run(&fake, &job("old")).await;
+    assert_eq!(report.outcome.outcome, Some(Outcome::Unchanged));
+    assert!(report.outcome.container_id.is_some());
+    assert!(fake.touched.borrow().is_empty());
+    // The same image with another specification is another release.
+    let mut other = job("old");
+    other.spec_hash = "other".into();
+    assert_eq!(run(&fake, &other).await.outcome.outcome, Some(Outcome::Deployed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_candidate_that_fails_changes_nothing() {
+    for (name, code) in [("sick", Code::Unhealthy), ("crash", Code::CandidateExited)] {
+        let fake = host().await;
+        let before = fake.containers.borrow().clone();
+        let report = run(&fake, &job(name)).await;
+        assert_eq!(report.outcome.outcome, Some(Outcome::Failed));
+        assert_eq!(*fake.containers.borrow(), before, "{name}");
+        let failure = report.failure.unwrap();
+        assert_eq!((failure.code, failure.exit), (code, exit::FAILED));
+        let evidence = failure.evidence.unwrap();
+        assert_eq!(evidence["phase"], "candidate");
+        assert_eq!(evidence["log_tail"][0], "the end");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_that_fails_in_its_place_is_rolled_back() {
+    let fake = host().await;
+    let before = fake.containers.borrow().clone();
+    let report = run(&fake, &job("trap")).await;
+    assert_eq!(report.outcome.outcome, Some(Outcome::RolledBack));
+    assert!(report.outcome.unserved_ms.is_some());
+    assert_eq!(*fake.containers.borrow(), before);
+    let failure = report.failure.unwrap();
+    assert_eq!((failure.code, failure.exit), (Code::Unhealthy, exit::FAILED));
+    assert_eq!(failure.evidence.unwrap()["probe"]["status"], 503);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_deploy_that_fails_leaves_nothing() {
+    for name in ["sick", "crash", "trap"] {
+        let fake = Fake::new();
+        let report = run(&fake, &job(name)).await;
+        assert_eq!(report.outcome.outcome, Some(Outcome::Failed), "{name}");
+        assert!(fake.containers.borrow().is_empty(), "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn strangers_are_never_touched() {
+    let fake = host().await;
+    fake.stranger(&[]);
+    run(&fake, &job("new")).await;
+    assert!(!fake.touched.borrow().contains(&"stranger".to_owned()));
+
+    let fake = Fake::new();
+    fake.stranger(&["8000:80".parse().unwrap()]);
+    let report = run(&fake, &job("new")).await;
+    let failure = report.failure.unwrap();
+    assert_eq!(failure.code, Code::PortInUse);
+    assert!(failure.message.contains("blog"), "{}", failure.message);
+    assert!(fake.touched.borrow().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_call_fails_something_serves_and_a_rerun_converges() {
+    for name in ["new", "trap"] {
+        for n in 0..calls(name).await {
+            for fault in [Fault::Refuse(n), Fault::Unanswered(n)] {
+                let fake = host().await.again(fault);
+                let report = run(&fake, &job(name)).await;
+                let context = format!("{name} {fault:?} {:?}", fake.journal.borrow().get(n));
+                let end = report.outcome.outcome.unwrap();
+                match end {
+                    Outcome::Deployed => assert_eq!(serving(&fake), "new", "{context}"),
+                    Outcome::Failed | Outcome::RolledBack => {
+                        assert_eq!(serving(&fake), "old", "{context}");
+                    }
+                    // The one call that was needed to bring the old one back.
+                    Outcome::Broken => {
+                        assert_eq!(report.failure.unwrap().exit, exit::NEEDS_PERSON, "{context}");
+                    }
+                    other => panic!("{context}: {other:?}"),
+                }
+                assert!(end != Outcome::Broken || name == "trap", "{context}");
+                rerun(fake, "new", &context).await;
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn cut_off_at_any_call_a_rerun_converges() {
+    for name in ["new", "trap"] {
+        for n in 0..calls(name).await {
+            for next in ["new", "old", "other"] {
+                let fake = host().await.again(Fault::Cut(n));
+                let report = run(&fake, &job(name)).await;
+                let context =
+                    format!("{name} cut at {:?}, then {next}", fake.journal.borrow().get(n));
+                // A deploy whose last calls only tidy up has done what was asked for.
+                if let Some(failure) = report.failure {
+                    let broken = report.outcome.outcome == Some(Outcome::Broken);
+                    assert_eq!(failure.exit == exit::NEEDS_PERSON, broken, "{context}");
+                    assert!(broken || serving(&fake) == "old", "{context}");
+                }
+                // Whatever starts by itself with the engine is what was proved.
+                let all = fake.containers.borrow().clone();
+                let proved = |text: &str| text.contains("/old@") || text.contains("/new@");
+                let mut alive = all.iter().filter(|one| one.kept_alive);
+                assert!(alive.clone().count() >= 1, "{context}");
+                assert!(
+                    alive.all(|one| one.label(label::REFERENCE).is_some_and(proved)),
+                    "{context}"
+                );
+                rerun(fake, next, &context).await;
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn told_to_end_at_any_call_it_ends_soon_and_something_serves() {
+    for name in ["new", "trap"] {
+        for n in 0..calls(name).await {
+            let fake = host().await.again(Fault::Signal(n));
+            let report = run(&fake, &job(name)).await;
+            let context = format!("{name} signal at {:?}", fake.journal.borrow().get(n));
+            let took = fake.signalled.get().unwrap().elapsed();
+            assert!(took < crate::RemoteSwap::GRACE, "{context}: {took:?}");
+            let expected = match report.outcome.outcome.unwrap() {
+                Outcome::Deployed => "new",
+                Outcome::Failed | Outcome::RolledBack => "old",
+                other => panic!("{context}: {other:?}"),
+            };
+            assert_tidy(&fake, expected, &context);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_old_one_that_does_not_come_back_needs_a_person() {
+    // It serves no more because what it needs is gone: the rollback finds that out.
+    let fake = host().await;
+    for one in fake.containers.borrow_mut().iter_mut() {
+        one.labels.insert(label::REFERENCE.into(), "r.example/crash@sha256:0".into());
+    }
+    let report = run(&fake, &job("trap")).await;
+    assert_eq!(report.outcome.outcome, Some(Outcome::Broken));
+    let failure = report.failure.unwrap();
+    assert_eq!((failure.code, failure.exit), (Code::RestoreFailed, exit::NEEDS_PERSON));
+    rerun(fake, "new", "").await;
+}
