@@ -29,8 +29,19 @@ fn stderr(output: &Output) -> String {
 
 /// Checks that the tool failed in this way, told it once, and wrote it into its document.
 fn failed(name: &str, output: &Output, exit: i32, code: &str) -> Value {
+    failed_with(document(&output.stdout), name, output, exit, code)
+}
+
+/// The same of a document whose settings, passed on as they came, do not fit the schema.
+fn failed_by_settings(name: &str, output: &Output, code: &str) -> Value {
+    let mut document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    document.as_object_mut().unwrap().remove("settings");
+    slipway_tests::assert_valid(&document);
+    failed_with(document, name, output, 3, code)
+}
+
+fn failed_with(document: Value, name: &str, output: &Output, exit: i32, code: &str) -> Value {
     let told = stderr(output);
-    let document = document(&output.stdout);
     assert_eq!(output.status.code(), Some(exit), "{name}: {told}{document}");
     assert_eq!(document["error"]["code"], code, "{name}: {document}");
     assert_eq!(document["error"]["exit"], exit, "{name}");
@@ -80,7 +91,8 @@ fn a_wrong_schema_is_refused() {
 fn an_unknown_setting_is_named() {
     for name in TOOLS {
         let input = json!({"schema": SCHEMA, "settings": {name: {"hots": true}}}).to_string();
-        let document = failed(name, &with_input(&mut bare(name), &input), 3, "unknown_setting");
+        let document =
+            failed_by_settings(name, &with_input(&mut bare(name), &input), "unknown_setting");
         let message = document["error"]["message"].as_str().unwrap();
         assert!(message.contains(&format!("settings.{name}.hots")), "{message}");
     }
@@ -97,7 +109,8 @@ fn a_setting_of_the_wrong_type_is_named() {
             _ => "interval",
         };
         let input = json!({"schema": SCHEMA, "settings": {name: {option: {"a": 1}}}}).to_string();
-        let document = failed(name, &with_input(&mut bare(name), &input), 3, "bad_setting");
+        let document =
+            failed_by_settings(name, &with_input(&mut bare(name), &input), "bad_setting");
         let message = document["error"]["message"].as_str().unwrap();
         assert!(message.contains(&format!("settings.{name}.{option}")), "{message}");
     }

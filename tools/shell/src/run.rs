@@ -180,11 +180,10 @@ fn interrupted((name, code): (&str, u8), failure: Option<Failure>) -> Failure {
     end.exit = code;
     match failure {
         Some(failure) if failure.exit == exit::NEEDS_PERSON => failure,
-        Some(failure) if failure.code != Code::Interrupted => {
+        Some(failure) => {
             end.message = format!("{}: {}", end.message, failure.message);
             Failure { hint: failure.hint, evidence: failure.evidence, ..end }
         }
-        Some(Failure { message, hint, evidence, .. }) => Failure { message, hint, evidence, ..end },
         None => end,
     }
 }
