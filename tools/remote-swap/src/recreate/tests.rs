@@ -181,7 +181,7 @@ async fn whatever_call_fails_something_serves_and_a_rerun_converges() {
 async fn cut_off_at_any_call_a_rerun_converges() {
     for name in ["new", "trap"] {
         for n in 0..calls(name).await {
-            for next in ["new", "old", "other"] {
+            for next in ["new", "old", "other", "crash"] {
                 let fake = host().await.again(Fault::Cut(n));
                 let report = run(&fake, &job(name)).await;
                 let context =
@@ -201,7 +201,14 @@ async fn cut_off_at_any_call_a_rerun_converges() {
                     alive.all(|one| one.label(label::REFERENCE).is_some_and(proved)),
                     "{context}"
                 );
-                rerun(fake, next, &context).await;
+                if next == "crash" {
+                    let fake = fake.again(Fault::None);
+                    let report = run(&fake, &job(next)).await;
+                    assert_eq!(report.outcome.outcome, Some(Outcome::Failed), "{context}");
+                    assert!(proved(&format!("/{}@", serving(&fake))), "{context}");
+                } else {
+                    rerun(fake, next, &context).await;
+                }
             }
         }
     }
