@@ -1,1 +1,141 @@
-//! Builds a directory with a Dockerfile into an image.
+//! Builds a directory with a Dockerfile into an image: the document's section
+//! `image`.
+//!
+//! The engine's BuildKit does the building. This side works out what to build
+//! ([`plan`]), serves the engine the files, secrets and credentials that it
+//! asks for ([`session`]), and turns its account of the build into lines for
+//! people and an error that says what to do ([`trace`], [`diagnose`]).
+
+mod build;
+mod context;
+mod diagnose;
+mod digest;
+mod dockerfile;
+mod error;
+mod git;
+mod ignore;
+mod options;
+mod plan;
+mod secrets;
+mod session;
+mod trace;
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use slipway_engine::{Engine, Reference};
+use slipway_release::{Document, Failure, Image, Registry};
+use slipway_shell::{Context, Tool};
+
+use build::{Built, Job};
+use error::Error;
+use git::{Found, Revision};
+pub use options::Options;
+use plan::Names;
+use secrets::{Login, Secrets};
+
+/// The tool.
+pub struct ImgBuild;
+
+impl Tool for ImgBuild {
+    const NAME: &'static str = "imgbuild";
+    const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+    type Options = Options;
+
+    async fn run(
+        options: Options,
+        document: &mut Document,
+        context: &Context,
+    ) -> Result<(), Failure> {
+        let login = login(document.get()?);
+        let image = image(&options, login, context).await?;
+        document.set(&image);
+        Ok(())
+    }
+}
+
+/// The document's credentials, for a base image in that registry.
+fn login(registry: Option<Registry>) -> Option<Login> {
+    let registry = registry?;
+    Some(Login { host: registry.host?, username: registry.username?, password: registry.password? })
+}
+
+async fn image(options: &Options, login: Option<Login>, context: &Context) -> Result<Image, Error> {
+    let begun = Instant::now();
+    let directory = plan::context(options)?;
+    let dockerfile = plan::dockerfile(options, &directory)?;
+    let secrets = Secrets::load(&options.secret)?;
+    let network = plan::network(options)?;
+    let revision = match git::look(&directory).await {
+        Found::Revision(revision) => Some(revision),
+        Found::Nothing => None,
+        Found::Refused(why) => {
+            context.ui.warn(&format!("the image will not know its revision: {why}"));
+            None
+        }
+    };
+    let names = Names::work_out(options, &directory, &dockerfile.path, revision.as_ref())?;
+    let args = plan::build_args(options, names.version(), revision.as_ref())?;
+    let labels = plan::labels(options, names.version(), revision.as_ref())?;
+
+    let engine = Engine::connect_local().await?;
+    let shown: Vec<String> = names.all.iter().map(ToString::to_string).collect();
+    let step = context.ui.step(format!("building {}", shown.join(", ")));
+    let job = Job {
+        context: &directory,
+        dockerfile: &dockerfile,
+        names: &names,
+        args,
+        labels,
+        target: options.target.as_deref(),
+        platform: options.platform.as_deref(),
+        network,
+        no_cache: options.no_cache,
+        pull: options.pull,
+        secrets,
+        login,
+    };
+    let built = build::build(&engine, job, &context.ui, &step).await?;
+    let mut image = describe(&engine, &names, revision, &built).await?;
+    step.done(&format!("{} ({} of {} steps cached)", built.id, built.cached_steps, built.steps));
+    image.build_ms = Some(u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX));
+    Ok(image)
+}
+
+/// Asks the engine for the image by the id that the build told.
+async fn describe(
+    engine: &Engine,
+    names: &Names,
+    revision: Option<Revision>,
+    built: &Built,
+) -> Result<Image, Error> {
+    let found = engine.inspect_image(&built.id).await.map_err(|error| match error {
+        slipway_engine::Error::NotFound { message } => {
+            Error::ImageLost { told: built.id.clone(), why: message }
+        }
+        other => other.into(),
+    })?;
+    let id = found.id.clone().unwrap_or_default();
+    if id != built.id {
+        return Err(Error::ImageLost { told: built.id.clone(), why: format!("it calls it {id}") });
+    }
+    let parts = [found.os, found.architecture, found.variant];
+    let platform: Vec<String> =
+        parts.into_iter().flatten().filter(|part| !part.is_empty()).collect();
+    let labels = found.config.and_then(|config| config.labels).unwrap_or_default();
+    let first = names.all.first();
+    Ok(Image {
+        name: first.map(|name| name.path().to_owned()),
+        tag: first.and_then(Reference::tag).map(str::to_owned),
+        tags: names.all.iter().map(ToString::to_string).collect(),
+        id: Some(id),
+        platform: Some(platform.join("/")),
+        size_bytes: found.size.and_then(|size| u64::try_from(size).ok()),
+        dirty: revision.as_ref().map(|revision| revision.dirty),
+        revision: revision.map(|revision| revision.commit),
+        labels: labels.into_iter().collect::<BTreeMap<_, _>>(),
+        steps: Some(built.steps),
+        cached_steps: Some(built.cached_steps),
+        build_ms: None,
+    })
+}

@@ -1,0 +1,9 @@
+//! The directory to build: walking it, and telling whether it changed.
+
+mod fingerprint;
+mod follow;
+mod walk;
+
+pub(crate) use fingerprint::fingerprint;
+pub(crate) use follow::follow;
+pub(crate) use walk::{Entry, Filter, Kind, walk};

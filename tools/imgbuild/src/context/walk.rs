@@ -1,0 +1,287 @@
+//! The walk over a directory, in the order that BuildKit's file transfer wants:
+//! a directory before its children, siblings by the bytes of their names.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use crate::error::Error;
+use crate::ignore::{Matcher, Parent};
+
+/// One thing found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Entry {
+    /// The path below the root, with `/`.
+    pub(crate) path: String,
+    pub(crate) kind: Kind,
+    /// The permission bits with set-id and sticky, as in `st_mode & 0o7777`.
+    pub(crate) mode: u32,
+    /// Size in bytes; 0 for a directory.
+    pub(crate) size: u64,
+    /// Time of the last change, in nanoseconds since 1970.
+    pub(crate) modified_ns: i64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Directory,
+    File,
+    /// A link with its target, which is not followed.
+    Link(String),
+    Fifo,
+    /// A device with its number.
+    Device {
+        block: bool,
+        number: u64,
+    },
+}
+
+/// What of the directory is wanted.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Filter {
+    /// Only what matches, and the directories that lead to it.
+    pub(crate) include: Option<Matcher>,
+    /// But not what matches this.
+    pub(crate) exclude: Matcher,
+}
+
+/// Hands every wanted thing below `root` to `each`, which may stop the walk
+/// by returning `false`.
+///
+/// A directory comes when it is wanted itself or when something below it is.
+/// Sockets are left out, as they are by docker: there is nothing to copy.
+pub(crate) fn walk(
+    root: &Path,
+    filter: &Filter,
+    each: &mut dyn FnMut(Entry) -> bool,
+) -> Result<(), Error> {
+    let mut walker = Walker { root, filter, each, pending: Vec::new() };
+    walker.directory("", None, None).map(drop)
+}
+
+struct Walker<'a> {
+    root: &'a Path,
+    filter: &'a Filter,
+    each: &'a mut dyn FnMut(Entry) -> bool,
+    /// Directories on the way down that are not wanted themselves.
+    pending: Vec<Entry>,
+}
+
+impl Walker<'_> {
+    /// Walks one directory; `false` when the walk was stopped.
+    fn directory(
+        &mut self,
+        path: &str,
+        included: Option<&Parent>,
+        excluded: Option<&Parent>,
+    ) -> Result<bool, Error> {
+        for name in self.names(path)? {
+            let name = name
+                .into_string()
+                .map_err(|name| Error::NameNotText { path: self.root.join(path).join(name) })?;
+            let child = if path.is_empty() { name } else { format!("{path}/{name}") };
+            if !self.child(child, included, excluded)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn names(&self, path: &str) -> Result<Vec<OsString>, Error> {
+        let directory = self.root.join(path);
+        let unreadable = |source| Error::Unreadable { path: directory.clone(), source };
+        let mut names = Vec::new();
+        match fs::read_dir(&directory) {
+            Ok(entries) => {
+                for entry in entries {
+                    names.push(entry.map_err(unreadable)?.file_name());
+                }
+            }
+            // It was there a moment ago: whoever removed it meant it.
+            Err(error) if gone(&error) => {}
+            Err(error) => return Err(unreadable(error)),
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    fn child(
+        &mut self,
+        path: String,
+        included: Option<&Parent>,
+        excluded: Option<&Parent>,
+    ) -> Result<bool, Error> {
+        let (mut wanted, mut below) = (true, true);
+        let mut included_here = None;
+        if let Some(include) = &self.filter.include {
+            let (hit, info) = include.matches(&path, included);
+            wanted = hit;
+            below = hit || !include.matches_none_below(&path);
+            included_here = Some(info);
+        }
+        let (hit, excluded_here) = self.filter.exclude.matches(&path, excluded);
+        wanted &= !hit;
+        below &= !hit || !self.filter.exclude.excludes_all_below(&path);
+        if !wanted && !below {
+            return Ok(true);
+        }
+        let Some(entry) = self.look(&path)? else {
+            return Ok(true);
+        };
+        let directory = entry.kind == Kind::Directory;
+        if wanted {
+            for entry in self.pending.drain(..).chain([entry]) {
+                if !(self.each)(entry) {
+                    return Ok(false);
+                }
+            }
+        } else if directory {
+            self.pending.push(entry);
+        }
+        if directory && below {
+            let depth = self.pending.len();
+            let going = self.directory(&path, included_here.as_ref(), Some(&excluded_here))?;
+            // Nothing below took it along: it is not wanted.
+            if !wanted && self.pending.len() == depth {
+                self.pending.pop();
+            }
+            return Ok(going);
+        }
+        Ok(true)
+    }
+
+    fn look(&self, path: &str) -> Result<Option<Entry>, Error> {
+        let full = self.root.join(path);
+        let unreadable = |source| Error::Unreadable { path: full.clone(), source };
+        let meta = match fs::symlink_metadata(&full) {
+            Ok(meta) => meta,
+            Err(error) if gone(&error) => return Ok(None),
+            Err(error) => return Err(unreadable(error)),
+        };
+        let kind = meta.file_type();
+        let kind = if kind.is_dir() {
+            Kind::Directory
+        } else if kind.is_file() {
+            Kind::File
+        } else if kind.is_symlink() {
+            Kind::Link(text(fs::read_link(&full).map_err(unreadable)?)?)
+        } else if kind.is_fifo() {
+            Kind::Fifo
+        } else if kind.is_block_device() || kind.is_char_device() {
+            Kind::Device { block: kind.is_block_device(), number: meta.rdev() }
+        } else {
+            return Ok(None);
+        };
+        Ok(Some(Entry {
+            path: path.to_owned(),
+            size: if kind == Kind::Directory { 0 } else { meta.size() },
+            kind,
+            mode: meta.mode() & 0o7777,
+            modified_ns: meta
+                .mtime()
+                .saturating_mul(1_000_000_000)
+                .saturating_add(meta.mtime_nsec()),
+        }))
+    }
+}
+
+fn text(path: PathBuf) -> Result<String, Error> {
+    path.into_os_string().into_string().map_err(|path| Error::NameNotText { path: path.into() })
+}
+
+fn gone(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    fn tree(files: &[&str]) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        for file in files {
+            let path = dir.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, file).unwrap();
+        }
+        dir
+    }
+
+    fn found(root: &Path, filter: &Filter) -> Vec<String> {
+        let mut paths = Vec::new();
+        walk(root, filter, &mut |entry| {
+            paths.push(entry.path);
+            true
+        })
+        .unwrap();
+        paths
+    }
+
+    fn matcher(patterns: &[&str]) -> Matcher {
+        Matcher::new(patterns.iter().copied()).unwrap()
+    }
+
+    #[test]
+    fn order_is_by_component() {
+        let dir = tree(&["a/b", "a.b", "a-b", "B", "é/x"]);
+        assert_eq!(
+            found(dir.path(), &Filter::default()),
+            ["B", "a", "a/b", "a-b", "a.b", "é", "é/x"]
+        );
+    }
+
+    #[test]
+    fn what_is_excluded_brings_its_directories_only_for_exceptions() {
+        let dir = tree(&["a/b/keep", "a/b/drop", "a/c", "d/e"]);
+        let filter = Filter { include: None, exclude: matcher(&["*", "!a/b/keep"]) };
+        assert_eq!(found(dir.path(), &filter), ["a", "a/b", "a/b/keep"]);
+        let filter = Filter { include: None, exclude: matcher(&["**", "!**/e"]) };
+        assert_eq!(found(dir.path(), &filter), ["d", "d/e"]);
+    }
+
+    #[test]
+    fn includes_bring_their_directories() {
+        let dir = tree(&["a/b/x", "a/c", "d/x", "e"]);
+        let filter = Filter { include: Some(matcher(&["a/b", "e"])), exclude: Matcher::default() };
+        assert_eq!(found(dir.path(), &filter), ["a", "a/b", "a/b/x", "e"]);
+        let filter = Filter { include: Some(matcher(&["a"])), exclude: matcher(&["a/b"]) };
+        assert_eq!(found(dir.path(), &filter), ["a", "a/c"]);
+    }
+
+    #[test]
+    fn kinds_and_modes() {
+        let dir = tree(&["tool"]);
+        fs::set_permissions(dir.path().join("tool"), fs::Permissions::from_mode(0o4750)).unwrap();
+        symlink("../outside", dir.path().join("link")).unwrap();
+        symlink("nowhere", dir.path().join("dangling")).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(dir.path().join("sock")).unwrap();
+        let mut entries = Vec::new();
+        walk(dir.path(), &Filter::default(), &mut |entry| {
+            entries.push(entry);
+            true
+        })
+        .unwrap();
+        let kinds: Vec<_> = entries.iter().map(|e| (e.path.as_str(), e.kind.clone())).collect();
+        assert_eq!(
+            kinds,
+            [
+                ("dangling", Kind::Link("nowhere".into())),
+                ("link", Kind::Link("../outside".into())),
+                ("tool", Kind::File),
+            ]
+        );
+        assert_eq!((entries[2].mode, entries[2].size), (0o4750, 4));
+    }
+
+    #[test]
+    fn a_name_that_is_no_text_is_named() {
+        use std::os::unix::ffi::OsStrExt;
+        let dir = tree(&[]);
+        fs::write(dir.path().join(std::ffi::OsStr::from_bytes(b"x\xff")), "").unwrap();
+        let error = walk(dir.path(), &Filter::default(), &mut |_| true).unwrap_err();
+        assert!(matches!(error, Error::NameNotText { .. }), "{error}");
+    }
+}

@@ -1,0 +1,223 @@
+//! What can go wrong, and what it means for the exit code.
+
+use std::path::PathBuf;
+
+use serde_json::json;
+use slipway_engine::RegistryFault;
+use slipway_release::{Code, Failure, exit};
+
+/// Why there is no image.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("the directory {path} {why}", path = path.display())]
+    ContextMissing { path: PathBuf, why: String },
+    #[error("there is no Dockerfile at {path}", path = path.display())]
+    DockerfileMissing { path: PathBuf, beside: Option<PathBuf> },
+    #[error("{place}: {why}", place = place(path, *line))]
+    Dockerfile { path: PathBuf, line: Option<usize>, why: String },
+    #[error("{path}: {why}", path = path.display())]
+    BadIgnoreFile { path: PathBuf, why: String },
+    #[error("{path} cannot be read: {source}", path = path.display())]
+    Unreadable { path: PathBuf, source: std::io::Error },
+    #[error("the name of {path} is not UTF-8 text, which BuildKit cannot take", path = path.display())]
+    NameNotText { path: PathBuf },
+    #[error("{option}: {why}")]
+    BadOption { option: &'static str, why: String },
+    #[error("the secret `{id}` is missing: {why}")]
+    SecretMissing { id: String, why: String },
+    #[error("the Dockerfile wants the secret `{id}`, which was not given")]
+    SecretNotGiven { id: String },
+    #[error("the stage `{stage}` is not in {path}", path = path.display())]
+    StageMissing { stage: String, path: PathBuf },
+    #[error("{}", step.sentence())]
+    Step { step: Box<FailedStep> },
+    #[error("the base image {image} cannot be had: {why}")]
+    BaseImage { image: String, fault: Option<RegistryFault>, why: String },
+    #[error("the build failed: {why}")]
+    Build { why: String },
+    #[error(
+        "the engine at {endpoint} has no BuildKit: its API is {found}, which is older than 1.39"
+    )]
+    NoBuildKit { endpoint: String, found: String },
+    #[error("the engine's disk is full: {why}")]
+    DiskFull { why: String },
+    #[error("the engine said {told} was built, but does not have it: {why}")]
+    ImageLost { told: String, why: String },
+    #[error(transparent)]
+    Engine(#[from] slipway_engine::Error),
+}
+
+/// A step of the Dockerfile that failed.
+#[derive(Debug, Default)]
+pub(crate) struct FailedStep {
+    pub(crate) stage: Option<String>,
+    pub(crate) number: u32,
+    pub(crate) of: u32,
+    /// The instruction as the engine tells it.
+    pub(crate) text: String,
+    pub(crate) path: PathBuf,
+    pub(crate) line: Option<usize>,
+    /// Of a RUN.
+    pub(crate) exit_code: Option<i64>,
+    /// The engine's reason where there is no exit code.
+    pub(crate) why: String,
+    /// The last lines of its output.
+    pub(crate) log: Vec<String>,
+}
+
+impl FailedStep {
+    fn sentence(&self) -> String {
+        let stage =
+            self.stage.as_ref().map(|stage| format!(" of stage {stage}")).unwrap_or_default();
+        let place = place(&self.path, self.line);
+        let what = match self.exit_code {
+            Some(code) => format!("ended with exit code {code}"),
+            None => format!("failed: {}", self.why),
+        };
+        let text: String = self.text.chars().take(120).collect();
+        let more = if text.len() < self.text.len() { "…" } else { "" };
+        format!("step {}/{}{stage} ({place}) {what}: {text}{more}", self.number, self.of)
+    }
+}
+
+fn place(path: &std::path::Path, line: Option<usize>) -> String {
+    match line {
+        Some(line) => format!("{} line {line}", path.display()),
+        None => path.display().to_string(),
+    }
+}
+
+impl Error {
+    fn code(&self) -> Code {
+        use slipway_engine::Error as E;
+        match self {
+            Self::ContextMissing { .. } => Code::ContextNotFound,
+            Self::DockerfileMissing { .. } => Code::DockerfileNotFound,
+            Self::Dockerfile { .. } | Self::StageMissing { .. } | Self::BadIgnoreFile { .. } => {
+                Code::DockerfileInvalid
+            }
+            Self::Unreadable { .. } | Self::NameNotText { .. } => Code::FileUnreadable,
+            Self::BadOption { .. } => Code::Usage,
+            Self::SecretMissing { .. } | Self::SecretNotGiven { .. } => Code::BuildSecretMissing,
+            Self::Step { .. } | Self::Build { .. } => Code::BuildFailed,
+            Self::BaseImage { .. } => Code::BaseImageUnavailable,
+            Self::NoBuildKit { .. } => Code::EngineUnsupported,
+            Self::DiskFull { .. } | Self::Engine(E::DiskFull { .. }) => Code::DiskFull,
+            Self::ImageLost { .. } => Code::ImageNotFound,
+            Self::Engine(E::Unreachable { .. } | E::Interrupted { .. }) => Code::EngineUnreachable,
+            Self::Engine(E::PermissionDenied { .. }) => Code::EngineDenied,
+            Self::Engine(E::UnsupportedHost { .. }) => Code::Usage,
+            Self::Engine(_) => Code::EngineError,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        use slipway_engine::Error as E;
+        Some(match self {
+            Self::DockerfileMissing { beside: Some(beside), .. } => {
+                format!("--file is taken from the working directory: --file {}", beside.display())
+            }
+            Self::DockerfileMissing { beside: None, .. } => {
+                "give the directory that holds it, or --file PATH".to_owned()
+            }
+            Self::ContextMissing { .. } => "give the directory to build as the argument".to_owned(),
+            Self::Unreadable { .. } => "make it readable, or name it in .dockerignore".to_owned(),
+            Self::NameNotText { .. } => {
+                "rename it, or keep its directory out with .dockerignore".to_owned()
+            }
+            Self::SecretNotGiven { id } => {
+                format!("give --secret id={id},src=FILE or --secret id={id},env=NAME")
+            }
+            Self::StageMissing { .. } => {
+                "a stage gets its name from `FROM image AS name`".to_owned()
+            }
+            Self::Step { step } => return step_hint(step),
+            Self::BaseImage { fault, .. } => base_hint(*fault).to_owned(),
+            Self::NoBuildKit { .. } => "use Docker 20.10 or newer".to_owned(),
+            Self::DiskFull { .. } | Self::Engine(E::DiskFull { .. }) => {
+                "make room on the engine's disk, such as with `docker builder prune`".to_owned()
+            }
+            Self::Engine(E::Unreachable { .. }) => {
+                "is Docker running, and does DOCKER_HOST name it?".to_owned()
+            }
+            Self::Engine(E::PermissionDenied { .. }) => {
+                "run as a user of the group docker".to_owned()
+            }
+            Self::Engine(E::Interrupted { .. }) => {
+                "the engine may have been stopped or restarted; try again".to_owned()
+            }
+            _ => return None,
+        })
+    }
+
+    fn retryable(&self) -> bool {
+        match self {
+            Self::Engine(error) => error.transient(),
+            Self::BaseImage { fault, .. } => fault.is_some_and(RegistryFault::transient),
+            _ => false,
+        }
+    }
+}
+
+fn step_hint(step: &FailedStep) -> Option<String> {
+    Some(match step.exit_code {
+        Some(137) => "137 means that it was killed, most often for want of memory".to_owned(),
+        Some(127) => "127 means that a command was not found in the image".to_owned(),
+        Some(_) if step.log.is_empty() => {
+            "it said nothing; add `set -x` to see how far it gets".to_owned()
+        }
+        Some(_) => "its output is above".to_owned(),
+        None if step.text.starts_with("COPY") || step.text.starts_with("ADD") => {
+            "is the path in the directory that is built, and not kept out by .dockerignore?"
+                .to_owned()
+        }
+        None => return None,
+    })
+}
+
+fn base_hint(fault: Option<RegistryFault>) -> &'static str {
+    use RegistryFault as F;
+    match fault {
+        Some(F::Unauthorized | F::Denied) => {
+            "does it exist? for a private one run ecrlogin before imgbuild, so that the document has credentials for its registry"
+        }
+        Some(F::Unreachable | F::Tls) => {
+            "can the engine reach that registry, and does it trust its certificate?"
+        }
+        Some(F::RateLimited) => "wait, or use a mirror or a copy of the image in your own registry",
+        Some(F::PlatformMissing) => "choose a --platform that the image has",
+        Some(F::ServerError) => "the registry has a problem; try again later",
+        _ => "look at the FROM line: name, tag and registry",
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let mut failure =
+            Failure::new(error.code(), error.to_string()).retryable(error.retryable());
+        failure.hint = error.hint();
+        // The registry of a base image tells more than the code does.
+        match &error {
+            Error::BaseImage { fault: Some(RegistryFault::Unreachable), .. } => {
+                failure.exit = exit::UNREACHABLE;
+            }
+            Error::BaseImage { fault: Some(RegistryFault::Unauthorized), .. } => {
+                failure.exit = exit::NOT_ALLOWED;
+            }
+            _ => {}
+        }
+        if let Error::Step { step } = &error {
+            failure = failure.evidence(json!({
+                "stage": step.stage,
+                "step": step.number,
+                "steps": step.of,
+                "instruction": step.text,
+                "dockerfile": step.path.display().to_string(),
+                "line": step.line,
+                "exit_code": step.exit_code,
+                "log": step.log,
+            }));
+        }
+        failure
+    }
+}

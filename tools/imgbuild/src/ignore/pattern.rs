@@ -1,0 +1,310 @@
+//! One pattern of an ignore file.
+//!
+//! The rules are those of moby's `patternmatcher`, which is what docker and
+//! BuildKit use: Go's `filepath.Match` within a path component, plus `**`.
+//! Three shapes of pattern are matched by plain comparison there, and the
+//! comparison is laxer than the general rule (`**file` matches `my-file`), so
+//! the shapes are told apart here too.
+
+/// A compiled pattern.
+#[derive(Debug, Clone)]
+pub(crate) struct Pattern {
+    text: String,
+    negated: bool,
+    shape: Shape,
+}
+
+#[derive(Debug, Clone)]
+enum Shape {
+    /// No wildcard at all.
+    Exact,
+    /// Only a `**` at the end.
+    Prefix,
+    /// Only a `**` at the beginning.
+    Suffix,
+    Glob(Vec<Token>),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Token {
+    Char(char),
+    /// `?`: one character but `/`.
+    One,
+    /// `*`: any characters but `/`.
+    Star,
+    /// `**` or `**/` before more: nothing, or anything up to a `/`.
+    Dirs,
+    /// `**` at the end: anything.
+    Rest,
+    Class {
+        negated: bool,
+        ranges: Vec<(char, char)>,
+    },
+}
+
+/// A pattern with a syntax error.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{pattern}` is not a valid pattern: {why}")]
+pub(crate) struct BadPattern {
+    pub(crate) pattern: String,
+    pub(crate) why: &'static str,
+}
+
+impl Pattern {
+    /// Compiles a pattern; `None` for a blank one.
+    pub(crate) fn new(raw: &str) -> Result<Option<Self>, BadPattern> {
+        let trimmed = raw.trim();
+        if trimmed.is_empty() {
+            return Ok(None);
+        }
+        let cleaned = clean(trimmed);
+        let (negated, text) = match cleaned.strip_prefix('!') {
+            Some("") => {
+                return Err(BadPattern {
+                    pattern: raw.to_owned(),
+                    why: "`!` needs a pattern behind it",
+                });
+            }
+            Some(rest) => (true, rest.to_owned()),
+            None => (false, cleaned),
+        };
+        let shape = compile(&text).map_err(|why| BadPattern { pattern: raw.to_owned(), why })?;
+        Ok(Some(Self { text, negated, shape }))
+    }
+
+    /// Whether the pattern takes back what earlier ones matched.
+    pub(crate) fn negated(&self) -> bool {
+        self.negated
+    }
+
+    /// Whether this very path matches; its parents are not looked at.
+    pub(crate) fn matches(&self, path: &str) -> bool {
+        match &self.shape {
+            Shape::Exact => path == self.text,
+            Shape::Prefix => path.starts_with(&self.text[..self.text.len() - 2]),
+            Shape::Suffix => {
+                let suffix = &self.text[2..];
+                path.ends_with(suffix) || suffix.strip_prefix('/') == Some(path)
+            }
+            Shape::Glob(tokens) => glob(tokens, path),
+        }
+    }
+
+    /// The path below which alone the pattern can match, if its wildcards are
+    /// all at the end (`dir`, `dir/*`, `dir/**`).
+    pub(crate) fn fixed_prefix(&self) -> Option<&str> {
+        let text = self.text.strip_suffix("/**").unwrap_or(&self.text);
+        let text = text.strip_suffix("/*").unwrap_or(text);
+        (!text.contains(['*', '[', ']', '?', '^', '\\'])).then_some(text)
+    }
+}
+
+/// Go's `path.Clean`: no empty and no `.` components, `..` resolved.
+pub(crate) fn clean(path: &str) -> String {
+    let rooted = path.starts_with('/');
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => match parts.last() {
+                Some(&last) if last != ".." => {
+                    parts.pop();
+                }
+                _ if rooted => {}
+                _ => parts.push(".."),
+            },
+            other => parts.push(other),
+        }
+    }
+    let joined = parts.join("/");
+    match (rooted, joined.is_empty()) {
+        (true, _) => format!("/{joined}"),
+        (false, true) => ".".to_owned(),
+        (false, false) => joined,
+    }
+}
+
+fn compile(text: &str) -> Result<Shape, &'static str> {
+    let chars: Vec<char> = text.chars().collect();
+    let mut tokens = Vec::new();
+    let (mut special, mut leading, mut trailing) = (false, false, false);
+    let mut at = 0;
+    while at < chars.len() {
+        let begin = at;
+        at += 1;
+        match chars[begin] {
+            '*' if chars.get(at) == Some(&'*') => {
+                at += 1;
+                if chars.get(at) == Some(&'/') {
+                    at += 1;
+                }
+                if at < chars.len() {
+                    tokens.push(Token::Dirs);
+                    special |= begin != 0;
+                } else {
+                    // Behind another wildcard the plain comparison is off.
+                    special |= leading;
+                    trailing = begin != 0;
+                    tokens.push(Token::Rest);
+                }
+                leading |= begin == 0;
+            }
+            '*' => {
+                tokens.push(Token::Star);
+                special = true;
+            }
+            '?' => {
+                tokens.push(Token::One);
+                special = true;
+            }
+            '\\' => {
+                let escaped = chars.get(at).ok_or("a `\\` at its end escapes nothing")?;
+                tokens.push(Token::Char(*escaped));
+                special = true;
+                at += 1;
+            }
+            '[' => {
+                let (class, next) = class(&chars, at)?;
+                tokens.push(class);
+                special = true;
+                at = next;
+            }
+            plain => {
+                special |= plain == ']';
+                tokens.push(Token::Char(plain));
+            }
+        }
+    }
+    Ok(match (special, leading, trailing) {
+        (true, ..) => Shape::Glob(tokens),
+        (false, true, _) => Shape::Suffix,
+        (false, false, true) => Shape::Prefix,
+        (false, false, false) => Shape::Exact,
+    })
+}
+
+/// Reads a class behind its `[`, as `filepath.Match` does.
+fn class(chars: &[char], mut at: usize) -> Result<(Token, usize), &'static str> {
+    const OPEN: &str = "a `[` is not closed";
+    let negated = chars.get(at) == Some(&'^');
+    if negated {
+        at += 1;
+    }
+    let mut ranges = Vec::new();
+    let bound = |at: &mut usize| -> Result<char, &'static str> {
+        match chars.get(*at) {
+            Some('-' | ']') => Err("a `-` or `]` in brackets must be escaped"),
+            Some('\\') => {
+                *at += 2;
+                chars.get(*at - 1).copied().ok_or(OPEN)
+            }
+            Some(plain) => {
+                *at += 1;
+                Ok(*plain)
+            }
+            None => Err(OPEN),
+        }
+    };
+    loop {
+        if chars.get(at) == Some(&']') && !ranges.is_empty() {
+            return Ok((Token::Class { negated, ranges }, at + 1));
+        }
+        let low = bound(&mut at)?;
+        let mut high = low;
+        if chars.get(at) == Some(&'-') {
+            at += 1;
+            high = bound(&mut at)?;
+        }
+        ranges.push((low, high));
+    }
+}
+
+/// Follows all ways through the tokens at once, so that no pattern is slow.
+fn glob(tokens: &[Token], path: &str) -> bool {
+    let mut states = vec![false; tokens.len() + 1];
+    states[0] = true;
+    // `inside` marks a `**/` that has eaten something and waits for its `/`.
+    let mut inside = vec![false; tokens.len()];
+    skip_empty(tokens, &mut states);
+    for c in path.chars() {
+        let mut next = vec![false; tokens.len() + 1];
+        let mut next_inside = vec![false; tokens.len()];
+        for (at, token) in tokens.iter().enumerate() {
+            let here = states[at];
+            match token {
+                Token::Char(wanted) => next[at + 1] |= here && c == *wanted,
+                Token::One => next[at + 1] |= here && c != '/',
+                Token::Star => next[at] |= here && c != '/',
+                Token::Rest => next[at] |= here,
+                Token::Class { negated, ranges } => {
+                    let within = ranges.iter().any(|(low, high)| (*low..=*high).contains(&c));
+                    next[at + 1] |= here && within != *negated;
+                }
+                Token::Dirs => {
+                    if here || inside[at] {
+                        next_inside[at] = true;
+                        next[at + 1] |= c == '/';
+                    }
+                }
+            }
+        }
+        skip_empty(tokens, &mut next);
+        states = next;
+        inside = next_inside;
+    }
+    states[tokens.len()]
+}
+
+/// Tokens that may match nothing let their successor begin at once.
+fn skip_empty(tokens: &[Token], states: &mut [bool]) {
+    for (at, token) in tokens.iter().enumerate() {
+        if states[at] && matches!(token, Token::Star | Token::Rest | Token::Dirs) {
+            states[at + 1] = true;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn clean_like_go() {
+        for (path, wanted) in [
+            ("a//b/./c/", "a/b/c"),
+            ("a/../b", "b"),
+            ("../../a", "../../a"),
+            ("/../a", "/a"),
+            ("", "."),
+            ("/", "/"),
+            ("./", "."),
+            ("a/b/..", "a"),
+            ("!a/", "!a"),
+            ("!/a", "!/a"),
+        ] {
+            assert_eq!(clean(path), wanted, "{path}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn cleaning_twice_changes_nothing(path in "[a./!*]{0,24}") {
+            let once = clean(&path);
+            prop_assert_eq!(clean(&once), once);
+        }
+
+        #[test]
+        fn any_pattern_and_path_are_handled(pattern in "[ab*?/!\\\\\\[\\]^.-]{0,20}", path in "[ab/.]{0,30}") {
+            if let Ok(Some(pattern)) = Pattern::new(&pattern) {
+                let _ = pattern.matches(&path);
+            }
+        }
+
+        #[test]
+        fn a_name_matches_itself_when_it_is_escaped(name in "[a-z*?\\[\\]]{1,12}") {
+            let escaped: String = name.chars().flat_map(|c| ['\\', c]).collect();
+            prop_assert!(Pattern::new(&escaped).unwrap().unwrap().matches(&name));
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! The options of imgbuild.
+
+use clap::Args;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Builds a directory with a Dockerfile into an image and adds it to the release document
+///
+/// The engine's BuildKit builds; DOCKER_HOST says which engine. Without --tag the image is named
+/// after the directory, and its tag is the git revision. The Dockerfile may declare ARG
+/// SLIPWAY_VERSION and ARG SLIPWAY_REVISION to learn the tag and the revision.
+#[derive(Args, Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Options {
+    /// The directory to build
+    #[arg(value_name = "DIRECTORY", default_value = ".")]
+    pub context: String,
+    /// The Dockerfile [default: Dockerfile in the directory]
+    #[arg(long, short, value_name = "PATH")]
+    pub file: Option<String>,
+    /// A name for the image; NAME alone gets the tag that is made from git [repeatable]
+    #[arg(long, short, value_name = "NAME[:TAG]")]
+    pub tag: Vec<String>,
+    /// A value for an ARG; NAME alone takes the value from the environment [repeatable]
+    #[arg(long, value_name = "NAME[=VALUE]")]
+    pub build_arg: Vec<String>,
+    /// The stage to build [default: the last]
+    #[arg(long, value_name = "STAGE")]
+    pub target: Option<String>,
+    /// The platform to build for, such as linux/amd64 [default: the engine's]
+    #[arg(long)]
+    pub platform: Option<String>,
+    /// A label for the image [repeatable]
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub label: Vec<String>,
+    /// Build every step anew
+    #[arg(long)]
+    pub no_cache: bool,
+    /// Look for a newer base image even if there is one already
+    #[arg(long)]
+    pub pull: bool,
+    /// A secret for RUN --mount=type=secret, from a file or a variable [repeatable]
+    #[arg(long, value_name = "id=ID,src=FILE|env=NAME")]
+    pub secret: Vec<String>,
+    /// The network of RUN steps: default, none or host
+    #[arg(long, value_name = "MODE")]
+    pub network: Option<String>,
+}
