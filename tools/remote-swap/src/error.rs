@@ -12,7 +12,7 @@ pub(crate) enum HostError {
     #[error(transparent)]
     Ssh(#[from] slipway_ssh::Error),
     /// The connection broke, and could not be made again.
-    #[error("the connection was lost: {reason}")]
+    #[error("{reason}")]
     Lost { reason: String },
     /// A call did not end in time.
     #[error("{doing} took longer than {} s", limit.as_secs())]
@@ -42,7 +42,7 @@ pub(crate) enum SwapError {
     Architecture { image: String, host: String },
     #[error("the host has {found} under {reference}")]
     Digest { reference: String, found: String },
-    #[error("the {what} cannot be {done}: {source}")]
+    #[error("the {what} cannot be {done}: {}", source.reason())]
     Container { what: &'static str, done: &'static str, source: HostError },
     #[error("the {what} ended with exit code {exit_code}{}", if *oom { " (out of memory)" } else { "" })]
     Exited { what: &'static str, exit_code: i64, oom: bool },
@@ -54,14 +54,44 @@ pub(crate) enum SwapError {
     Interrupted,
     #[error("{cause}; the old container could not be put back: {why}")]
     NotRestored { cause: Box<SwapError>, why: String },
-    #[error("{cause}; the old container was stopped, and whether the new one serves is not known")]
+    #[error("{cause}; the old container was told to stop, and what serves now is not known")]
     Unknown { cause: Box<SwapError> },
 }
 
 impl HostError {
-    /// Whether the connection is gone, so that nothing more can be asked.
+    /// Whether the way to the engine is gone, so that nothing can be asked until it is back: the
+    /// connection broke, or the engine itself was restarted.
     pub(crate) fn is_lost(&self) -> bool {
-        matches!(self, Self::Lost { .. } | Self::Ssh(slipway_ssh::Error::ConnectionLost { .. }))
+        use slipway_engine::Error as Engine;
+        use slipway_ssh::Error as Ssh;
+        match self {
+            Self::Lost { .. } | Self::EngineDown { .. } => true,
+            Self::Ssh(error) => {
+                matches!(error, Ssh::ConnectionLost { .. } | Ssh::ConnectRefused { .. })
+            }
+            Self::Engine { source, .. } => {
+                matches!(source, Engine::Unreachable { .. } | Engine::Interrupted { .. })
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether a new connection may be had a moment later.
+    pub(crate) fn may_pass(&self) -> bool {
+        use slipway_ssh::Error as Ssh;
+        let unreached = matches!(
+            self,
+            Self::Ssh(Ssh::Unreachable { .. } | Ssh::Timeout { .. } | Ssh::Handshake { .. })
+        );
+        unreached || self.is_lost() || matches!(self, Self::Deadline { .. })
+    }
+
+    /// The reason alone, where what was being done is told already.
+    fn reason(&self) -> String {
+        match self {
+            Self::Engine { source, .. } => source.to_string(),
+            other => other.to_string(),
+        }
     }
 
     fn failure(&self, message: String) -> Failure {
@@ -261,6 +291,6 @@ mod tests {
         assert_eq!((unknown.code, unknown.exit), (Code::ConnectionLost, exit::NEEDS_PERSON));
         let broken = SwapError::NotRestored { cause: cause(), why: "gone".into() }.failure("h");
         assert_eq!((broken.code, broken.exit), (Code::RestoreFailed, exit::NEEDS_PERSON));
-        assert!(broken.message.starts_with("h: the connection was lost: reset; the old"));
+        assert!(broken.message.starts_with("h: reset; the old"));
     }
 }

@@ -8,7 +8,7 @@ use slipway_engine::{Engine, Error as EngineError};
 use slipway_ssh::{ConnectOptions, Connection, Error as SshError, Target};
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::error::HostError;
 use crate::host::{Probe, Result};
@@ -16,20 +16,21 @@ use crate::host::{Probe, Result};
 /// How long a call may take that only asks or changes a little.
 pub(crate) const QUICK: Duration = Duration::from_secs(30);
 
-/// How often a lost connection is made anew in one deploy.
-const RECONNECTS: u8 = 3;
+/// How long a deploy tries in all to make lost connections anew: a host's sshd or engine is
+/// restarted in less.
+const RECONNECT: Duration = Duration::from_secs(30);
+
+/// The first pause between two of these tries; each next one is twice as long.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// A host, connected.
 pub(crate) struct Remote {
     target: Target,
     options: ConnectOptions,
     socket: String,
-    link: Mutex<Current>,
-}
-
-struct Current {
-    link: Arc<Link>,
-    reconnects: u8,
+    link: Mutex<Arc<Link>>,
+    /// What is left of [`RECONNECT`]; held by whoever connects anew.
+    patience: tokio::sync::Mutex<Duration>,
 }
 
 /// One connection and the engine behind it.
@@ -137,11 +138,12 @@ impl Remote {
         socket: String,
     ) -> Result<Self> {
         let link = Arc::new(Link::open(&target, &options, &socket).await?);
-        Ok(Self { target, options, socket, link: Mutex::new(Current { link, reconnects: 0 }) })
+        let patience = tokio::sync::Mutex::new(RECONNECT);
+        Ok(Self { target, options, socket, link: Mutex::new(link), patience })
     }
 
     pub(crate) fn link(&self) -> Arc<Link> {
-        Arc::clone(&self.link.lock().unwrap_or_else(PoisonError::into_inner).link)
+        Arc::clone(&self.link.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// One call to the engine, without a second try.
@@ -175,28 +177,33 @@ impl Remote {
 
     /// A new connection in the place of one that is lost.
     async fn reconnect(&self, old: &Arc<Link>, lost: HostError) -> Result<Arc<Link>> {
-        {
-            let mut current = self.link.lock().unwrap_or_else(PoisonError::into_inner);
-            if !Arc::ptr_eq(&current.link, old) {
-                // Another call has done it already.
-                return Ok(Arc::clone(&current.link));
-            }
-            if current.reconnects >= RECONNECTS {
-                return Err(lost);
-            }
-            current.reconnects += 1;
+        let mut patience = self.patience.lock().await;
+        let current = self.link();
+        if !Arc::ptr_eq(&current, old) {
+            // Another call has done it meanwhile.
+            return Ok(current);
         }
-        match Link::open(&self.target, &self.options, &self.socket).await {
-            Ok(link) => {
-                let link = Arc::new(link);
-                let mut current = self.link.lock().unwrap_or_else(PoisonError::into_inner);
-                current.link = Arc::clone(&link);
-                Ok(link)
+        let begun = Instant::now();
+        let mut pause = PAUSE;
+        let result = loop {
+            match Link::open(&self.target, &self.options, &self.socket).await {
+                Ok(link) => {
+                    let link = Arc::new(link);
+                    *self.link.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&link);
+                    break Ok(link);
+                }
+                Err(error) if error.may_pass() && begun.elapsed() + pause < *patience => {
+                    tokio::time::sleep(pause).await;
+                    pause *= 2;
+                }
+                Err(error) => {
+                    let reason = format!("{lost}; and connecting again: {error}");
+                    break Err(HostError::Lost { reason });
+                }
             }
-            Err(error) => {
-                Err(HostError::Lost { reason: format!("{lost}; and connecting again: {error}") })
-            }
-        }
+        };
+        *patience = patience.saturating_sub(begun.elapsed());
+        result
     }
 
     /// A stream to a port as seen from the host; none, and why, if nothing answers there.
