@@ -17,7 +17,7 @@ pub(crate) enum Error {
     Dockerfile { path: PathBuf, line: Option<usize>, why: String },
     #[error("{path}: {why}", path = path.display())]
     BadIgnoreFile { path: PathBuf, why: String },
-    #[error("{path} cannot be read: {source}", path = path.display())]
+    #[error("{path} cannot be read: {why}", path = path.display(), why = reason(source))]
     Unreadable { path: PathBuf, source: std::io::Error },
     #[error("the name of {path} is not UTF-8 text, which BuildKit cannot take", path = path.display())]
     NameNotText { path: PathBuf },
@@ -85,6 +85,14 @@ fn place(path: &std::path::Path, line: Option<usize>) -> String {
         Some(line) => format!("{} line {line}", path.display()),
         None => path.display().to_string(),
     }
+}
+
+/// The system's reason as a fragment, without `(os error 13)`.
+pub(crate) fn reason(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    let plain = text.split(" (os error").next().unwrap_or(&text);
+    let mut chars = plain.chars();
+    chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
 }
 
 impl Error {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use slipway_engine::Reference;
 
 use crate::context::fingerprint;
-use crate::error::Error;
+use crate::error::{Error, reason};
 use crate::git::Revision;
 use crate::ignore;
 use crate::options::Options;
@@ -33,7 +33,7 @@ pub(crate) fn context(options: &Options) -> Result<PathBuf, Error> {
     let missing = |why: String| Error::ContextMissing { path: path.clone(), why };
     let real = path.canonicalize().map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => missing("does not exist".to_owned()),
-        _ => missing(format!("cannot be used: {error}")),
+        _ => missing(format!("cannot be used: {}", reason(&error))),
     })?;
     if real.is_dir() { Ok(real) } else { Err(missing("is not a directory".to_owned())) }
 }

@@ -1,4 +1,9 @@
 //! `--secret`: values that a step may read and that are in no layer.
+//!
+//! To BuildKit a secret's value is no part of a step: a step that is cached,
+//! or that another build runs at the same moment, is shared whatever its
+//! secret holds. Who needs it to run again puts something that differs into
+//! the step, such as a build argument.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -7,6 +7,8 @@
 
 mod filesync;
 mod services;
+#[cfg(test)]
+mod tests;
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -101,18 +103,19 @@ impl Session {
             request = header(request, "x-docker-expose-session-grpc-method", method)?;
         }
         let stream = Box::new(engine.upgrade(request).await?);
+        Ok(Self::over(id, stream, offer))
+    }
+
+    fn over(id: String, stream: Box<dyn Stream>, offer: Offer) -> Self {
         let failure = Slot::default();
+        let files = FileSync::new(offer.context, offer.dockerfile, failure.clone());
         let services = Services {
             health: HealthServer::new(Health),
-            files: FileSyncServer::new(FileSync::new(
-                offer.context,
-                offer.dockerfile,
-                failure.clone(),
-            )),
+            files: FileSyncServer::new(files),
             secrets: SecretsServer::new(SecretStore::new(offer.secrets)),
             auth: AuthServer::new(Auth::new(offer.login)),
         };
-        Ok(Self { id, stream, services, failure })
+        Self { id, stream, services, failure }
     }
 
     /// The id by which a build names its session.
