@@ -50,6 +50,8 @@ pub(crate) enum SwapError {
     Gone { what: &'static str },
     #[error("the {what} did not become healthy within {} s: {reason}", limit.as_secs_f32())]
     Unhealthy { what: &'static str, limit: Duration, reason: String },
+    #[error("another deploy of {app} is under way on this host")]
+    Overtaken { app: String },
     #[error("interrupted")]
     Interrupted,
     #[error("{cause}; the old container could not be put back: {why}")]
@@ -138,6 +140,9 @@ impl SwapError {
                 .hint("error.evidence.log_tail holds the end of its log"),
             Self::Gone { .. } => Failure::new(Code::ContainerFailed, message)
                 .hint("another deploy of the same application may be under way"),
+            Self::Overtaken { .. } => Failure::new(Code::ContainerFailed, message)
+                .hint("let the other one end, then run it again")
+                .retryable(true),
             Self::Unhealthy { .. } => Failure::new(Code::Unhealthy, message)
                 .hint("error.evidence holds the last answer and the end of its log; --health-path and --health-timeout say what is waited for"),
             Self::Interrupted => Failure::new(Code::Interrupted, message).retryable(true),

@@ -20,8 +20,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(25);
 /// How long one HTTP request may take.
 const PROBE_LIMIT: Duration = Duration::from_secs(5);
 
-/// How long a container that can be asked nothing has to run to count as healthy.
-const SETTLED: Duration = Duration::from_secs(5);
+/// See [`Gate::settled`].
+pub(crate) const SETTLED: Duration = Duration::from_secs(5);
 
 /// Where a container is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +61,8 @@ pub(crate) struct Gate {
     pub(crate) healthcheck: bool,
     /// How often it was restarted before; once more is one too many.
     pub(crate) restarts: i64,
+    /// How long a container that can be asked nothing has to run to count as healthy.
+    pub(crate) settled: Duration,
     pub(crate) timeout: Duration,
     pub(crate) interval: Duration,
 }
@@ -72,6 +74,7 @@ impl Gate {
             path: health.path.clone(),
             healthcheck,
             restarts: 0,
+            settled: SETTLED,
             timeout: waits.health_timeout,
             interval: waits.health_interval,
         }
@@ -223,7 +226,7 @@ fn is_open(gate: &Gate, seen: &Seen, running: Duration) -> bool {
             check.status == HealthCheckStatus::Healthy
         }
         Some(_) => true,
-        None => !asked_nothing || running >= SETTLED,
+        None => !asked_nothing || running >= gate.settled,
     };
     answers && checked
 }

@@ -30,6 +30,9 @@ use crate::plan::Situation;
 /// the way back, and the calls between fit into the shell's grace.
 const HURRY: Duration = Duration::from_millis(2_500);
 
+/// How long evidence may take: the old container waits for it to be put back.
+const EVIDENCE: Duration = Duration::from_secs(3);
+
 /// How long a container that is only going to be removed may take to end by itself, in seconds.
 const DISMISS: i32 = 1;
 
@@ -186,14 +189,18 @@ impl<H: Host> Swap<'_, H> {
         };
         if let Err(error) = work.await {
             self.warn(&format!(
-                "the candidate is left behind, for the next deploy to remove: {error}"
+                "what this deploy made may be left behind, for the next one to remove: {error}"
             ));
         }
     }
 
     async fn evidence(&self, phase: &'static str, id: &str, seen: Seen) -> Evidence {
-        let container = self.host.inspect(id).await.ok().flatten();
-        let log = self.host.log(id, LOG_LINES).await.unwrap_or_default();
+        let asked = async {
+            let container = self.host.inspect(id).await.ok().flatten();
+            (container, self.host.log(id, LOG_LINES).await.unwrap_or_default())
+        };
+        let asked = tokio::time::timeout(EVIDENCE, asked).await;
+        let (container, log) = asked.unwrap_or_default();
         Evidence { phase, container: container.or(seen.container), probe: seen.probe, log }
     }
 }

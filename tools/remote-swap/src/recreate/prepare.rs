@@ -9,7 +9,7 @@ use super::{Failed, HURRY, Prepared, Ready, Swap, millis, short, why};
 use crate::body;
 use crate::container::{Container, HealthCheckStatus, Role, Status, label};
 use crate::error::{HostError, SwapError};
-use crate::gate::{self, Closed, Gate, Patience, Seen, Where};
+use crate::gate::{self, Closed, Gate, Patience, SETTLED, Seen, Where};
 use crate::host::{Host, LocalImage};
 use crate::plan::{Serving, Situation};
 use crate::preflight;
@@ -82,7 +82,8 @@ impl<H: Host> Swap<'_, H> {
             Serving::Halfway { new, old } => {
                 let step = self.step("an earlier deploy was cut short, looking at its container");
                 let (new, old) = (new.clone(), old.clone());
-                let (seen, result) = self.released(&new, self.job.waits.health_timeout).await;
+                let (seen, result) =
+                    self.released(&new, self.job.waits.health_timeout, SETTLED).await;
                 match result {
                     Ok(()) => {
                         step.done("it is healthy, finishing that deploy");
@@ -118,7 +119,7 @@ impl<H: Host> Swap<'_, H> {
             .healthcheck
             .as_ref()
             .is_some_and(|check| check.status == HealthCheckStatus::Unhealthy);
-        same && !unhealthy && self.released(live, GLANCE).await.1.is_ok()
+        same && !unhealthy && self.released(live, GLANCE, Duration::ZERO).await.1.is_ok()
     }
 
     /// Waits for a container that is in its place, at its own health path.
@@ -126,11 +127,13 @@ impl<H: Host> Swap<'_, H> {
         &self,
         one: &Container,
         timeout: Duration,
+        settled: Duration,
     ) -> (Seen, Result<(), Closed>) {
         let health = one.health();
         let at = Where::released(&health, &one.publish);
         let gate = Gate {
             timeout,
+            settled,
             restarts: one.restarts,
             ..Gate::new(at, &health, false, &self.job.waits)
         };

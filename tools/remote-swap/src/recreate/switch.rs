@@ -7,17 +7,18 @@ use super::{Failed, HURRY, Ready, Swap, millis, why};
 use crate::body;
 use crate::container::{Container, Role};
 use crate::error::{HostError, SwapError};
-use crate::gate::{self, Closed, Gate, Patience, Seen, Where};
+use crate::gate::{self, Closed, Gate, Patience, SETTLED, Seen, Where};
 use crate::host::Host;
+use crate::plan::{Serving, Situation};
 
 /// The engine's own stop timeout, in seconds, where nothing else is said.
 const ENGINE_STOP: i64 = 10;
 
 impl<H: Host> Swap<'_, H> {
     pub(super) async fn switch(&mut self, ready: &Ready) -> Result<(), Failed> {
-        if self.cancelled.is_cancelled() {
+        if let Err(error) = self.still_as_seen(ready).await {
             self.sweep().await;
-            return Err(SwapError::Interrupted.into());
+            return Err(error.into());
         }
         let step = match &ready.live {
             Some(live) => self.step(&format!("replacing {}", live.name)),
@@ -49,6 +50,29 @@ impl<H: Host> Swap<'_, H> {
         Err(Failed { evidence, ..failed })
     }
 
+    /// Refuses to go on where another deploy has put something else in the place meanwhile: the
+    /// old one that would be put back would not be what serves.
+    async fn still_as_seen(&self, ready: &Ready) -> Result<(), SwapError> {
+        if self.cancelled.is_cancelled() {
+            return Err(SwapError::Interrupted);
+        }
+        let all = self.host.containers(&self.job.app).await?;
+        let ours = all.iter().any(|one| one.id == ready.new);
+        if ours
+            && serving_beside(all, &ready.new) == ready.live.as_ref().map(|live| live.id.clone())
+        {
+            return Ok(());
+        }
+        Err(SwapError::Overtaken { app: self.job.app.clone() })
+    }
+
+    /// Whether what serves now is neither of the two that this deploy knows of.
+    async fn is_overtaken(&self, ready: &Ready) -> bool {
+        let all = self.host.containers(&self.job.app).await.unwrap_or_default();
+        let live = ready.live.as_ref().map(|live| live.id.clone());
+        serving_beside(all, &ready.new).is_some_and(|id| Some(id) != live)
+    }
+
     /// Stops the old one, starts the new one and waits until it answers; tells when it first did.
     async fn exchange(&self, ready: &Ready) -> Result<Instant, (SwapError, Seen)> {
         const WHAT: &str = "new container";
@@ -64,6 +88,7 @@ impl<H: Host> Swap<'_, H> {
         started.map_err(|source| {
             plain(SwapError::Container { what: WHAT, done: "started", source })
         })?;
+        let begun = Instant::now();
         let health = &job.spec.health;
         let at = Where::released(health, &job.spec.publish);
         let gate = Gate::new(at, health, false, &job.waits);
@@ -78,7 +103,8 @@ impl<H: Host> Swap<'_, H> {
             let reference = job.reference.to_string();
             return Err((SwapError::Digest { reference, found: image }, seen));
         }
-        let good = seen.first_good.unwrap_or_else(Instant::now);
+        // What can be asked nothing serves from its start.
+        let good = seen.first_good.unwrap_or(begun);
         match self.host.set_restart(&ready.new, Some(job.spec.restart)).await {
             Ok(()) => Ok(good),
             Err(error) => Err((error.into(), seen)),
@@ -131,6 +157,9 @@ impl<H: Host> Swap<'_, H> {
             Ok(Err(reason)) => (reason, false),
             Err(source) => (source.to_string(), source.is_lost()),
         };
+        if !lost && self.is_overtaken(ready).await {
+            return SwapError::Overtaken { app: self.job.app.clone() }.into();
+        }
         let cause = Box::new(error);
         let error =
             if lost { SwapError::Unknown { cause } } else { SwapError::NotRestored { cause, why } };
@@ -142,7 +171,7 @@ impl<H: Host> Swap<'_, H> {
         let hurried = self.cancelled.is_cancelled();
         let timeout = if hurried { HURRY } else { self.job.waits.health_timeout };
         let old = Container { restarts: 0, ..old.clone() };
-        let (seen, result) = self.released(&old, timeout).await;
+        let (seen, result) = self.released(&old, timeout, SETTLED.min(timeout / 2)).await;
         match result {
             Ok(()) => Ok(Ok(seen.first_good.unwrap_or_else(Instant::now))),
             Err(Closed::Host(error)) => Err(error),
@@ -176,6 +205,17 @@ impl<H: Host> Swap<'_, H> {
             self.warn(&format!(
                 "the new container serves, and an old one is not tidied up: {error}"
             ));
+        }
+    }
+}
+
+/// The id of what serves, one container aside.
+fn serving_beside(mut all: Vec<Container>, aside: &str) -> Option<String> {
+    all.retain(|one| one.id != aside);
+    match Situation::of(all).serving {
+        Serving::Nothing => None,
+        Serving::Live(one) | Serving::Fallen(one) | Serving::Halfway { new: one, .. } => {
+            Some(one.id)
         }
     }
 }

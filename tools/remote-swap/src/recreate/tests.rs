@@ -1,5 +1,7 @@
 //! The strategy against an engine in memory, with each of its calls failing in turn.
 
+use std::time::Duration;
+
 use slipway_release::{Code, Document, Outcome, exit};
 use slipway_shell::{Tool, Ui};
 
@@ -148,6 +150,25 @@ async fn strangers_are_never_touched() {
     assert_eq!(failure.code, Code::PortInUse);
     assert!(failure.message.contains("blog"), "{}", failure.message);
     assert!(fake.touched.borrow().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_deploys_at_once_leave_one_of_them_serving() {
+    let (one, other) = (job("new"), job("other"));
+    for apart in 0..calls("new").await {
+        let fake = host().await;
+        let late = async {
+            // Each call takes a millisecond.
+            tokio::time::sleep(Duration::from_millis(apart.try_into().unwrap())).await;
+            run(&fake, &other).await
+        };
+        let (first, second) = tokio::join!(run(&fake, &one), late);
+        let ends = [first.outcome.outcome.unwrap(), second.outcome.outcome.unwrap()];
+        let context = format!("{apart} calls apart: {ends:?}");
+        assert!(!ends.contains(&Outcome::Broken), "{context}");
+        assert!(["old", "new", "other"].contains(&serving(&fake).as_str()), "{context}");
+        rerun(fake, "new", &context).await;
+    }
 }
 
 #[tokio::test(start_paused = true)]
