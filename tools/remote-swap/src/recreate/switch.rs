@@ -58,19 +58,15 @@ impl<H: Host> Swap<'_, H> {
         }
         let all = self.host.containers(&self.job.app).await?;
         let ours = all.iter().any(|one| one.id == ready.new);
-        if ours
-            && serving_beside(all, &ready.new) == ready.live.as_ref().map(|live| live.id.clone())
-        {
+        if ours && !has_another(all, ready) {
             return Ok(());
         }
         Err(SwapError::Overtaken { app: self.job.app.clone() })
     }
 
-    /// Whether what serves now is neither of the two that this deploy knows of.
+    /// Whether something serves that is neither of the two that this deploy knows of.
     async fn is_overtaken(&self, ready: &Ready) -> bool {
-        let all = self.host.containers(&self.job.app).await.unwrap_or_default();
-        let live = ready.live.as_ref().map(|live| live.id.clone());
-        serving_beside(all, &ready.new).is_some_and(|id| Some(id) != live)
+        self.host.containers(&self.job.app).await.is_ok_and(|all| has_another(all, ready))
     }
 
     /// Stops the old one, starts the new one and waits until it answers; tells when it first did.
@@ -209,13 +205,13 @@ impl<H: Host> Swap<'_, H> {
     }
 }
 
-/// The id of what serves, one container aside.
-fn serving_beside(mut all: Vec<Container>, aside: &str) -> Option<String> {
-    all.retain(|one| one.id != aside);
+/// Whether a release runs in the place that is neither the old one nor the new one.
+fn has_another(mut all: Vec<Container>, ready: &Ready) -> bool {
+    all.retain(|one| one.id != ready.new);
     match Situation::of(all).serving {
-        Serving::Nothing => None,
-        Serving::Live(one) | Serving::Fallen(one) | Serving::Halfway { new: one, .. } => {
-            Some(one.id)
+        Serving::Nothing | Serving::Fallen(_) => false,
+        Serving::Live(one) | Serving::Halfway { new: one, .. } => {
+            ready.live.as_ref().is_none_or(|live| live.id != one.id)
         }
     }
 }

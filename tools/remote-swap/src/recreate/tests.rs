@@ -236,6 +236,26 @@ async fn cut_off_at_any_call_a_rerun_converges() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn putting_right_what_was_cut_may_fail_as_well() {
+    for n in 0..calls("trap").await {
+        // The first calls of a deploy are those that put things right.
+        for m in 0..8 {
+            let fake = host().await.again(Fault::Cut(n));
+            run(&fake, &job("trap")).await;
+            let fake = fake.again(Fault::Refuse(m));
+            let report = run(&fake, &job("new")).await;
+            let context = format!("cut at {n}, refused at {:?}", fake.journal.borrow().get(m));
+            match report.outcome.outcome.unwrap() {
+                Outcome::Deployed => assert_tidy(&fake, "new", &context),
+                Outcome::Failed => {}
+                other => panic!("{context}: {other:?}"),
+            }
+            rerun(fake, "new", &context).await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn told_to_end_at_any_call_it_ends_soon_and_something_serves() {
     for name in ["new", "trap"] {
         for n in 0..calls(name).await {
