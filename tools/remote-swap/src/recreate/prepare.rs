@@ -75,7 +75,6 @@ impl<H: Host> Swap<'_, H> {
                     }
                     // It is of no use, and is let go as soon as something serves in its place.
                     let old = old.clone();
-                    situation.to_demote.push(old.clone());
                     situation.surplus.extend(situation.previous.replace(old));
                     None
                 } else {
