@@ -33,13 +33,16 @@ class Front(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     begun = 0
 
-    def upstream(self, method, path, body=None):
-        connection = Upstream(UPSTREAM_ADDRESS, 443)
-        headers = {k: v for k, v in self.headers.items() if k.lower() not in ("connection", "transfer-encoding")}
-        headers["X-Forwarded-Proto"] = "http"
-        if body is not None:
-            headers["Content-Length"] = str(len(body))
-        connection.request(method, path, body, headers)
+    def upstream(self, method, path, body=b""):
+        connection = Upstream(UPSTREAM_ADDRESS, 443, timeout=60)
+        connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
+        # Pair by pair: an engine sends Accept several times.
+        for key, value in self.headers.items():
+            if key.lower() not in ("connection", "transfer-encoding", "content-length"):
+                connection.putheader(key, value)
+        connection.putheader("X-Forwarded-Proto", "http")
+        connection.putheader("Content-Length", str(len(body)))
+        connection.endheaders(body)
         return connection.getresponse()
 
     def body(self):

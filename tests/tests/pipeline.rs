@@ -60,10 +60,8 @@ fn a_broken_build_stops_at_once() {
     let bad = app.deploy(&More::default()).bad("imgbuild", 1, "build_failed");
     let error = &bad.document["error"];
     let message = error["message"].as_str().unwrap();
-    assert!(
-        message.contains("2/2") && message.contains("Dockerfile:2") && message.contains('7'),
-        "{message}"
-    );
+    assert!(message.contains("step 2/2") && message.contains("Dockerfile line 2"), "{message}");
+    assert!(message.contains("exit code 7"), "{message}");
     assert!(error["evidence"].to_string().contains("the reason"), "{error}");
     for later in ["registry", "push", "deploy", "health"] {
         assert!(bad.document.get(later).is_none(), "{later} was done: {:#}", bad.document);
