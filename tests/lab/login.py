@@ -1,7 +1,9 @@
 """The registry's login: asks moto for the token that ECR would give, and checks that the registry takes it.
 
-login.py login MOTO REGION LOGIN_FILE HTPASSWD_FILE
-login.py check ADDRESS HOST CA_FILE LOGIN_FILE
+login.py login MOTO REGION HTPASSWD_FILE
+login.py check MOTO REGION ADDRESS HOST CA_FILE
+
+The token itself is written nowhere: the tests look for it on every disk.
 """
 
 import base64
@@ -23,7 +25,8 @@ def write_private(path, text):
     os.replace(new, path)
 
 
-def login(moto, region, login_file, htpasswd_file):
+def token(moto, region):
+    """The user's name and the password, joined by a colon."""
     request = urllib.request.Request(
         moto,
         data=b"{}",
@@ -38,25 +41,28 @@ def login(moto, region, login_file, htpasswd_file):
     # No proxy of the environment's may come between us and our loopback.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with opener.open(request, timeout=10) as answer:
-        token = json.load(answer)["authorizationData"][0]["authorizationToken"]
-    user_password = base64.b64decode(token).decode()
-    try:
-        with open(login_file) as file:
-            if file.read() == user_password and os.path.exists(htpasswd_file):
-                return
-    except FileNotFoundError:
-        pass
+        encoded = json.load(answer)["authorizationData"][0]["authorizationToken"]
+    return base64.b64decode(encoded).decode()
+
+
+def login(moto, region, htpasswd_file):
+    user_password = token(moto, region)
     user, password = user_password.split(":", 1)
+    try:
+        with open(htpasswd_file) as file:
+            there, hashed = file.read().strip().split(":", 1)
+        if there == user and bcrypt.checkpw(password.encode(), hashed.encode()):
+            return
+    except (FileNotFoundError, ValueError):
+        pass
     # The registry checks it again with every request, so the cheapest cost there is.
     hashed = bcrypt.hashpw(password.encode(), bcrypt.gensalt(rounds=4)).decode()
     # Go's bcrypt reads $2a$ and $2b$ alike. The registry notices by itself that the file has changed.
     write_private(htpasswd_file, f"{user}:{hashed}\n")
-    write_private(login_file, user_password)
 
 
-def check(address, host, ca_file, login_file):
-    with open(login_file) as file:
-        credentials = base64.b64encode(file.read().encode()).decode()
+def check(moto, region, address, host, ca_file):
+    credentials = base64.b64encode(token(moto, region).encode()).decode()
     context = ssl.create_default_context(cafile=ca_file)
     with socket.create_connection((address, 443), timeout=5) as plain:
         with context.wrap_socket(plain, server_hostname=host) as secure:

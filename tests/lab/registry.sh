@@ -28,7 +28,7 @@ pki_make() {
 }
 
 registry_up() {
-    python_part login "http://127.0.0.1:$(cat "$DIR/state/moto-port")" "$AWS_REGION" "$DIR/registry/login" "$DIR/registry/htpasswd"
+    python_part login "http://127.0.0.1:$(cat "$DIR/state/moto-port")" "$AWS_REGION" "$DIR/registry/htpasswd"
     if registry_healthy; then
         return
     fi
@@ -71,16 +71,9 @@ registry_reachable() {
 }
 
 # Healthy is what an engine needs: the name on the certificate, the authority's signature, and a login with moto's token.
-# Whoever may not read the login (anyone but root) gets to know that it listens.
 registry_healthy() {
-    local address
     net_plugged ci || return 1
-    address=$(net_address ci host)
-    if [ -r "$DIR/registry/login" ]; then
-        python_part check "$address" "$LAB_REGISTRY" "$DIR/pki/ca.crt" "$DIR/registry/login"
-    else
-        port_answers "$address" 443
-    fi
+    python_part check "http://127.0.0.1:$(cat "$DIR/state/moto-port")" "$AWS_REGION" "$(net_address ci host)" "$LAB_REGISTRY" "$DIR/pki/ca.crt"
 }
 
 python_part() { env -i PATH="$LAB_PATH" "$VENV/bin/python" -I "$LAB_SOURCE/login.py" "$@"; }
