@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use slipway_engine::bollard::models::{
-    ContainerCreateBody, EndpointSettings, HostConfig, HostConfigLogConfig, NetworkingConfig,
-    PortBinding, PortMap, RestartPolicy, RestartPolicyNameEnum,
+    ContainerCreateBody, EndpointSettings, HealthConfig, HostConfig, HostConfigLogConfig,
+    NetworkingConfig, PortBinding, PortMap, RestartPolicy, RestartPolicyNameEnum,
 };
 
 use crate::container::{Role, label};
@@ -37,6 +37,7 @@ pub(crate) fn create(job: &Job, role: Role) -> ContainerCreateBody {
         labels: Some(labels(job, role)),
         exposed_ports: Some(spec.publish.iter().map(Publish::container_key).collect()),
         stop_timeout: spec.stop_timeout.map(i64::from),
+        healthcheck: (role == Role::Candidate).then(|| sooner(job)),
         host_config: Some(HostConfig {
             binds: Some(spec.volumes.clone()),
             memory: spec.memory,
@@ -67,6 +68,13 @@ fn labels(job: &Job, role: Role) -> HashMap<String, String> {
         (label::REVISION, job.revision.clone()),
     ];
     known.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+}
+
+/// Runs the image's own HEALTHCHECK more often while somebody waits for it. What is left out is
+/// the image's; an image without one still has none.
+fn sooner(job: &Job) -> HealthConfig {
+    let interval = i64::try_from(job.waits.health_interval.as_nanos()).unwrap_or(i64::MAX);
+    HealthConfig { interval: Some(interval), ..HealthConfig::default() }
 }
 
 fn bindings(published: &[Publish]) -> PortMap {
@@ -115,4 +123,30 @@ pub(crate) fn policy(restart: Option<Restart>) -> RestartPolicy {
         Some(Restart::OnFailure(times)) => (RestartPolicyNameEnum::ON_FAILURE, times),
     };
     RestartPolicy { name: Some(name), maximum_retry_count: Some(times) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::tests::job;
+
+    #[test]
+    fn a_candidate_is_the_release_out_of_sight() {
+        let job = job(&["-p=127.0.0.1:8000:5000", "-p=8000:5000/udp", "--network=n", "-e=A=b"]);
+        let (candidate, release) = (create(&job, Role::Candidate), create(&job, Role::Release));
+        let ports = |body: &ContainerCreateBody| {
+            body.host_config.clone().unwrap().port_bindings.unwrap().len()
+        };
+        assert_eq!((ports(&candidate), ports(&release)), (0, 2));
+        assert!(candidate.networking_config.is_none() && release.networking_config.is_some());
+        assert!(candidate.healthcheck.is_some() && release.healthcheck.is_none());
+        assert_ne!(name(&job, Role::Candidate), name(&job, Role::Release));
+        for body in [&candidate, &release] {
+            let host = body.host_config.clone().unwrap();
+            assert_eq!(host.restart_policy, Some(policy(None)));
+            assert_eq!(host.network_mode.as_deref(), Some("n"));
+            assert_eq!(body.env, Some(vec!["A=b".to_owned()]));
+            assert_eq!(body.labels.clone().unwrap()[label::APP], "web");
+        }
+    }
 }

@@ -141,8 +141,13 @@ pub(crate) mod tests {
         Document::parse(text.as_bytes()).unwrap()
     }
 
-    fn job(args: &[&str], sections: &str) -> Result<Job, Failure> {
+    fn read(args: &[&str], sections: &str) -> Result<Job, Failure> {
         Job::new(&options(args), &document(sections), &|_| None)
+    }
+
+    /// The job of these options, for some image.
+    pub(crate) fn job(args: &[&str]) -> Job {
+        read(args, &push("r.example")).unwrap_or_else(|failure| panic!("{}", failure.message))
     }
 
     fn push(host: &str) -> String {
@@ -151,19 +156,19 @@ pub(crate) mod tests {
 
     #[test]
     fn the_application_is_named_after_the_repository() {
-        let job = job(&[], &push("r.example")).unwrap_or_else(|f| panic!("{}", f.message));
+        let job = job(&[]);
         assert_eq!(job.app, "web");
         assert_eq!(job.reference.to_string(), format!("r.example/team/web@{DIGEST}"));
     }
 
     #[test]
     fn a_reference_without_a_digest_is_refused() {
-        let failure = job(&["--image=r.example/web:1"], "").err().unwrap();
+        let failure = read(&["--image=r.example/web:1"], "").err().unwrap();
         assert_eq!(failure.code, Code::Usage);
         assert!(failure.message.contains("no digest") && failure.hint.unwrap().contains("sha256"));
-        let failure = job(&[], r#","push":{"reference":"r.example/web:1"}"#).err().unwrap();
+        let failure = read(&[], r#","push":{"reference":"r.example/web:1"}"#).err().unwrap();
         assert_eq!(failure.code, Code::BadSection);
-        let failure = job(&[], "").err().unwrap();
+        let failure = read(&[], "").err().unwrap();
         assert_eq!(failure.code, Code::MissingSection);
     }
 
@@ -171,7 +176,7 @@ pub(crate) mod tests {
     fn credentials_go_to_their_own_registry_only() {
         let registry = r#","registry":{"host":"r.example","username":"AWS","password":"hunter2"}"#;
         let auth = |host: &str| {
-            job(&[], &format!("{}{registry}", push(host)))
+            read(&[], &format!("{}{registry}", push(host)))
                 .unwrap_or_else(|f| panic!("{}", f.message))
                 .auth
         };
@@ -183,7 +188,7 @@ pub(crate) mod tests {
     fn what_the_document_tells_of_another_image_is_not_used() {
         let sections = format!(r#"{},"image":{{"tag":"1.2","revision":"abc"}}"#, push("r.example"));
         let of =
-            |args: &[&str]| job(args, &sections).unwrap_or_else(|f| panic!("{}", f.message)).tag;
+            |args: &[&str]| read(args, &sections).unwrap_or_else(|f| panic!("{}", f.message)).tag;
         assert_eq!(of(&[]).as_deref(), Some("1.2"));
         assert_eq!(of(&[&format!("--image=r.example/x@{DIGEST}")]), None);
     }
