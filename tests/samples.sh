@@ -36,7 +36,6 @@ healthwait <4-remote-swap.json >5-healthwait.json
 
 mkdir -p "$project/examples/documents"
 for file in *.json; do
-    # The repository's later ecrlogin found it existing: each sample shows its own step's outcome.
-    jq . "$file" | sed "s/$LAB_APP_ADDR/app.example.com/g" >"$project/examples/documents/$file"
+    python3 -m json.tool --no-ensure-ascii --indent 2 "$file" | sed "s/$LAB_APP_ADDR/app.example.com/g" >"$project/examples/documents/$file"
 done
 say "wrote examples/documents"

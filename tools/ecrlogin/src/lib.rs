@@ -99,6 +99,10 @@ async fn login(
             if created { "was missing and is created" } else { "exists" }
         ));
     }
+    if registry.repository_created.is_none() && repository == before.repository {
+        // A fresh token for a saved document takes nothing from what is known of the repository.
+        registry.repository_created = before.repository_created;
+    }
     registry.repository = repository;
     let host = registry.host.as_deref().unwrap_or_default();
     step.done(&format!("{host} with credentials from {}", found.source));

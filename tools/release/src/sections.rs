@@ -89,7 +89,7 @@ pub struct Push {
     pub layers_uploaded: Option<u32>,
     /// Layers that the registry had.
     pub layers_existing: Option<u32>,
-    /// Compressed bytes that were sent.
+    /// Bytes of the layers that were sent, as the engine counts them: before compression.
     pub bytes_uploaded: Option<u64>,
     /// Whether the registry had all of it, tags included.
     pub already_present: Option<bool>,
