@@ -19,8 +19,9 @@ use crate::body;
 use crate::container::{Container, label};
 use crate::host::{Holder, Host, LocalImage, Platform, Probe, Result};
 use crate::job::Job;
+use crate::link::QUICK;
 use crate::publish::{Protocol, Publish};
-use crate::remote::{QUICK, Remote};
+use crate::remote::Remote;
 use crate::values::Restart;
 
 /// How long the engine may take to create or to start a container: a slow disk has to unpack.

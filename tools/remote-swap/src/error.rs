@@ -85,7 +85,10 @@ impl HostError {
             self,
             Self::Ssh(Ssh::Unreachable { .. } | Ssh::Timeout { .. } | Ssh::Handshake { .. })
         );
-        unreached || self.is_lost() || matches!(self, Self::Deadline { .. })
+        // A socket that is not there now and listens a moment later looks like one that is not
+        // forwarded.
+        let unclear = matches!(self, Self::Deadline { .. } | Self::NotForwarded { .. });
+        unreached || unclear || self.is_lost()
     }
 
     /// The reason alone, where what was being done is told already.
@@ -119,7 +122,7 @@ impl HostError {
             Self::EngineDown { .. } => Failure::new(Code::EngineUnreachable, message)
                 .hint("on the host: sudo systemctl start docker; another path is given with --docker-socket"),
             Self::NotForwarded { .. } => Failure::new(Code::SshForwardingRefused, message)
-                .hint("on the host: sshd needs AllowStreamLocalForwarding and AllowTcpForwarding for this user"),
+                .hint("on the host: sshd needs AllowTcpForwarding, and AllowStreamLocalForwarding or the docker client, for this user"),
         }
     }
 }

@@ -16,6 +16,7 @@ mod fleet;
 mod gate;
 mod host;
 mod job;
+mod link;
 mod options;
 mod plan;
 mod preflight;
