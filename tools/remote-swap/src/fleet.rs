@@ -1,6 +1,6 @@
 //! Several hosts, one after the other: the first that fails keeps the rest from being touched.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use slipway_release::{Code, Deploy, Document, Failure, HostOutcome, Outcome};
@@ -130,21 +130,24 @@ fn connect_options(options: &Options, lookup: Lookup<'_>) -> Result<ConnectOptio
     }
     let host_keys = match (&options.host_key[..], &options.known_hosts) {
         ([], None) => HostKeyPolicy::default(),
-        ([], Some(file)) => HostKeyPolicy::KnownHosts(vec![PathBuf::from(file)]),
+        ([], Some(file)) => HostKeyPolicy::KnownHosts(vec![named_file(file)?]),
         (keys, None) => HostKeyPolicy::Fingerprints(keys.to_vec()),
         (_, Some(_)) => {
             return Err(usage("--host-key and --known-hosts exclude each other".to_owned()));
         }
     };
-    if let HostKeyPolicy::KnownHosts(files) = &host_keys
-        && options.known_hosts.is_some()
-        && let Some(missing) = files.iter().find(|file| !file.exists())
-    {
-        let message = format!("--known-hosts {}: there is no such file", missing.display());
-        return Err(Failure::new(Code::FileUnreadable, message));
-    }
     let timeout = options.connect_timeout.0;
     Ok(ConnectOptions { host_keys, credentials, timeout, keepalive: KEEPALIVE })
+}
+
+/// A file of known hosts that was named: one that is missing is a slip, not an empty one.
+fn named_file(path: &str) -> Result<PathBuf, Failure> {
+    if Path::new(path).exists() {
+        return Ok(PathBuf::from(path));
+    }
+    let message = format!("--known-hosts {path}: there is no such file");
+    Err(Failure::new(Code::FileUnreadable, message)
+        .hint("ssh-keyscan HOST prints its lines; compare them with the host's own keys"))
 }
 
 /// Where people reach the application on this host, if they do.
@@ -164,6 +167,34 @@ fn url(target: &Target, job: &Job) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::job::tests::job;
+    use crate::spec::tests::options;
+
+    fn failure_of(args: &[&str]) -> Failure {
+        connect_options(&options(args), &|_| None).unwrap_err()
+    }
+
+    #[test]
+    fn ways_to_log_in_that_cannot_work() {
+        let missing = failure_of(&["--known-hosts=/does/not/exist"]);
+        assert_eq!(missing.code, Code::FileUnreadable);
+        let both = failure_of(&["--known-hosts=x", "--host-key=SHA256:x"]);
+        assert_eq!(both.code, Code::Usage);
+        let unset = failure_of(&["--identity-env=KEY"]);
+        assert!(unset.message.contains("KEY"), "{}", unset.message);
+    }
+
+    #[test]
+    fn the_address_is_one_that_others_can_reach() {
+        let url = |publish: &str, host: &str| {
+            url(&host.parse().unwrap(), &job(&[&format!("--publish={publish}")]))
+        };
+        assert_eq!(url("8000:5000", "a@h").as_deref(), Some("http://h:8000"));
+        assert_eq!(url("8000:5000", "a@[::1]:2222").as_deref(), Some("http://[::1]:8000"));
+        assert_eq!(url("10.0.0.7:80:5000", "a@h").as_deref(), Some("http://10.0.0.7:80"));
+        assert_eq!(url("127.0.0.1:80:5000", "a@h"), None);
+        assert_eq!(url("80:5000/udp", "a@h"), None);
+    }
 
     #[test]
     fn hosts_are_read_before_any_is_touched() {
