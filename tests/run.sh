@@ -9,7 +9,6 @@ set -eu
 project=$(cd -- "$(dirname -- "$0")/.." && pwd)
 # shellcheck source-path=SCRIPTDIR/.. source=tests/common.sh
 . "$project/tests/common.sh"
-lab="$project/tests/lab/lab.sh"
 cd "$project"
 
 need_compiler
@@ -17,24 +16,7 @@ build_tools "$project"
 SLIPWAY_BIN_DIR=$BIN
 export SLIPWAY_BIN_DIR
 
-# A lab of its own, beside the one of the quickstart and those of other runs.
-work=$(mktemp -d "${TMPDIR:-/tmp}/slipway-tests.XXXXXX")
-clean_up() {
-    status=$?
-    trap - EXIT INT TERM
-    if [ "$status" -ne 0 ] && [ -d "$work/lab/log" ]; then
-        say "failed; the ends of the lab's logs:"
-        tail -n 15 "$work"/lab/log/*.log >&2
-    fi
-    bash "$lab" down --dir "$work/lab"
-    rm -rf -- "$work"
-    exit "$status"
-}
-trap clean_up EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
-bash "$lab" up --dir "$work/lab"
-eval "$(bash "$lab" env --dir "$work/lab")"
+own_lab "$project"
 
 if [ $# -gt 0 ]; then
     cargo test --locked --workspace "$@"

@@ -5,28 +5,15 @@ set -eu
 project=$(cd -- "$(dirname -- "$0")/.." && pwd)
 # shellcheck source-path=SCRIPTDIR/.. source=tests/common.sh
 . "$project/tests/common.sh"
-lab="$project/tests/lab/lab.sh"
 
 need_compiler
 build_tools "$project"
 PATH=$BIN:$PATH
-work=$(mktemp -d "${TMPDIR:-/tmp}/slipway-samples.XXXXXX")
-clean_up() {
-    status=$?
-    trap - EXIT INT TERM
-    bash "$lab" down --dir "$work/lab"
-    rm -rf -- "$work"
-    exit "$status"
-}
-trap clean_up EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
-bash "$lab" up --dir "$work/lab"
-eval "$(bash "$lab" env --dir "$work/lab")"
+own_lab "$project"
 
 set --
 if [ -r "${PIP_CERT-}" ]; then set -- --secret "id=pip_ca,src=$PIP_CERT"; fi
-cd "$work"
+cd "$WORK"
 imgbuild --no-input "$project/app" --tag web:1.4.2 "$@" >1-imgbuild.json
 ecrlogin --ensure-repository <1-imgbuild.json >2-ecrlogin.json
 ecrlogin <2-ecrlogin.json | imgpush >3-imgpush.json

@@ -5,28 +5,14 @@ set -eu
 project=$(cd -- "$(dirname -- "$0")/../.." && pwd)
 # shellcheck source-path=SCRIPTDIR/../.. source=tests/common.sh
 . "$project/tests/common.sh"
-lab="$project/tests/lab/lab.sh"
 cd "$project"
 
 need_compiler
-say "building the release (some minutes)"
-cargo build --locked --release --bins >&2
+build_tools "$project" --release
 target=${CARGO_TARGET_DIR:-$project/target}
 mkdir -p "$target/bench"
 
-work=$(mktemp -d "${TMPDIR:-/tmp}/slipway-bench.XXXXXX")
-clean_up() {
-    status=$?
-    trap - EXIT INT TERM
-    bash "$lab" down --dir "$work/lab"
-    rm -rf -- "$work"
-    exit "$status"
-}
-trap clean_up EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
-bash "$lab" up --dir "$work/lab"
-eval "$(bash "$lab" env --dir "$work/lab")"
+own_lab "$project"
 
 venv=$target/bench/awscli
 if [ ! -e "$venv/complete" ]; then
@@ -34,4 +20,4 @@ if [ ! -e "$venv/complete" ]; then
     "$venv/bin/pip" install -q awscli
     touch "$venv/complete"
 fi
-python3 tests/bench/start.py "$target/release" "$venv/bin/aws" "$target/bench/figures.json"
+python3 tests/bench/start.py "$BIN" "$venv/bin/aws" "$target/bench/figures.json"

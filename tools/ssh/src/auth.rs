@@ -78,7 +78,7 @@ impl Attempts<'_> {
                 self.key(&text, &path.display().to_string(), passphrase.as_ref())
             }
             Credential::KeyMemory { pem, label, passphrase } => {
-                self.key(pem.expose(), label, passphrase.as_ref())
+                self.key(pem.reveal(), label, passphrase.as_ref())
             }
         }
     }
@@ -93,7 +93,7 @@ impl Attempts<'_> {
         let inspected = key::inspect(text, name)?;
         let passphrase = match (inspected.encrypted, passphrase) {
             (true, None) => return Err(Error::KeyEncrypted { key }),
-            (true, Some(passphrase)) => Some(passphrase.expose()),
+            (true, Some(passphrase)) => Some(passphrase.reveal()),
             (false, _) => None,
         };
         let result = self.session.userauth_pubkey_memory(

@@ -21,5 +21,6 @@ mod target;
 
 pub use connection::Connection;
 pub use error::Error;
-pub use options::{ConnectOptions, Credential, HostKeyPolicy, Secret, default_credentials};
+pub use options::{ConnectOptions, Credential, HostKeyPolicy, default_credentials};
+pub use slipway_release::Secret;
 pub use target::Target;

@@ -1,8 +1,9 @@
 //! What a caller may choose about a connection.
 
-use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use slipway_release::Secret;
 
 /// How to connect.
 #[derive(Clone, Debug)]
@@ -76,28 +77,6 @@ pub enum Credential {
     },
 }
 
-/// A text that no message, log or `Debug` shows.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    pub(crate) fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl From<String> for Secret {
-    fn from(text: String) -> Self {
-        Self(text)
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(hidden)")
-    }
-}
-
 /// What `ssh` tries without configuration: the agent, if `SSH_AUTH_SOCK` names one, then those of `~/.ssh/id_ed25519`,
 /// `id_ecdsa` and `id_rsa` that exist.
 #[must_use]
@@ -126,9 +105,9 @@ mod tests {
     #[test]
     fn a_secret_stays_out_of_debug() {
         let credential = Credential::KeyMemory {
-            pem: Secret::from("canary-key".to_owned()),
+            pem: Secret::new("canary-key"),
             label: "DEPLOY_KEY".to_owned(),
-            passphrase: Some(Secret::from("canary-phrase".to_owned())),
+            passphrase: Some(Secret::new("canary-phrase")),
         };
         let shown = format!("{credential:?}");
         assert!(shown.contains("DEPLOY_KEY") && !shown.contains("canary"), "{shown}");

@@ -52,7 +52,7 @@ impl Drop for Agent {
 }
 
 fn secret(text: &str) -> Secret {
-    Secret::from(text.to_owned())
+    Secret::new(text)
 }
 
 fn key(path: PathBuf, passphrase: Option<&str>) -> Credential {
@@ -90,7 +90,7 @@ async fn a_key_from_memory_may_have_lost_its_last_newline() {
     let pem = fs::read_to_string(sshd.path("id")).unwrap();
     for text in [pem.trim().to_owned(), pem.replace('\n', "\r\n")] {
         let credential = Credential::KeyMemory {
-            pem: Secret::from(text),
+            pem: Secret::new(text),
             label: "DEPLOY_KEY".into(),
             passphrase: None,
         };
