@@ -1,0 +1,163 @@
+//! The context: what the rules of `.dockerignore` let through arrives as it is, and nothing else.
+
+use super::*;
+
+use std::collections::BTreeSet;
+use std::os::unix::fs::symlink;
+
+/// The tree that the rules are tried on.
+const TREE: [&str; 9] = [
+    "a.txt",
+    "b.log",
+    "sub/a.txt",
+    "sub/keep.log",
+    "sub/deep/x.log",
+    "sub/deep/y.txt",
+    "node_modules/m.js",
+    "sub/node_modules/n.js",
+    "with space.txt",
+];
+
+fn paths(image: &Value) -> BTreeSet<String> {
+    let files = files_of(text(image, "id"));
+    files.into_iter().filter(|(_, what)| !what.starts_with("dir ")).map(|(path, _)| path).collect()
+}
+
+/// What of [`TREE`] and of these further files is expected, less these.
+fn all_but(less: &[&str], more: &[&str]) -> BTreeSet<String> {
+    let all = TREE.iter().chain(more).filter(|path| !less.contains(path));
+    all.map(|&path| path.to_owned()).collect()
+}
+
+fn only(paths: &[&str]) -> BTreeSet<String> {
+    paths.iter().map(|&path| path.to_owned()).collect()
+}
+
+fn planted(name: &str) -> Project {
+    let project = Project::new(name, COPY_ALL);
+    for path in TREE {
+        project.write(path, path);
+    }
+    project
+}
+
+#[test]
+fn dockerignore_is_followed_as_docker_does() {
+    let project = planted("ignore");
+    let both = ["Dockerfile", ".dockerignore"];
+    for (rules, wanted) in [
+        ("# nothing\n\n", all_but(&[], &both)),
+        // Without `**` a pattern is of the top directory; the last rule that matches decides.
+        ("*.txt\n", all_but(&["a.txt", "with space.txt"], &both)),
+        ("*.txt\n!a.txt\n", all_but(&["with space.txt"], &both)),
+        ("!a.txt\n*.txt\n", all_but(&["a.txt", "with space.txt"], &both)),
+        ("**/*.log\n!sub/keep.log\n", all_but(&["b.log", "sub/deep/x.log"], &both)),
+        ("**/node_modules\n", all_but(&["node_modules/m.js", "sub/node_modules/n.js"], &both)),
+        ("/node_modules/\n  b.log  \nwith space.txt\n", {
+            all_but(&["node_modules/m.js", "b.log", "with space.txt"], &both)
+        }),
+        ("sub\n!sub/deep/y.txt\n", {
+            all_but(
+                &["sub/a.txt", "sub/keep.log", "sub/deep/x.log", "sub/node_modules/n.js"],
+                &both,
+            )
+        }),
+        ("sub/*/?.*\n", {
+            all_but(&["sub/deep/x.log", "sub/deep/y.txt", "sub/node_modules/n.js"], &both)
+        }),
+        // The Dockerfile does not arrive, and is built all the same.
+        ("Dockerfile\n.dockerignore\n", all_but(&[], &[])),
+        ("*\n!a.txt\n!sub/deep\nsub/deep/x.*\n", only(&["a.txt", "sub/deep/y.txt"])),
+    ] {
+        project.write(".dockerignore", rules);
+        assert_eq!(paths(&project.build(&[])), wanted, "{rules:?}");
+    }
+}
+
+#[test]
+fn the_rules_beside_the_dockerfile_go_before_those_of_the_context() {
+    let project = planted("ignore-own");
+    project.write(".dockerignore", "*\n");
+    project.write("Dockerfile.dockerignore", "*\n!b.log\n");
+    assert_eq!(paths(&project.build(&[])), only(&["b.log"]));
+    // An empty one counts, too: nothing is kept out.
+    project.write("Dockerfile.dockerignore", "");
+    let three = ["Dockerfile", ".dockerignore", "Dockerfile.dockerignore"];
+    assert_eq!(paths(&project.build(&[])), all_but(&[], &three));
+    // Of another Dockerfile, outside of the context, it is the file beside that one.
+    let other = project.beside("other.Dockerfile");
+    std::fs::write(&other, COPY_ALL).unwrap();
+    std::fs::write(project.beside("other.Dockerfile.dockerignore"), "*\n!a.txt\n").unwrap();
+    assert_eq!(paths(&project.build(&["-f", other.to_str().unwrap()])), only(&["a.txt"]));
+}
+
+#[test]
+fn files_arrive_as_they_are() {
+    let project = Project::new("kinds", COPY_ALL);
+    let root = project.path();
+    for (file, mode) in [("plain", 0o644), ("run.sh", 0o755), ("private", 0o600), ("suid", 0o4711)]
+    {
+        project.write(file, file);
+        std::fs::set_permissions(root.join(file), PermissionsExt::from_mode(mode)).unwrap();
+    }
+    project.write("empty", "");
+    project.write("twin", "one inode");
+    std::fs::hard_link(root.join("twin"), root.join("twin too")).unwrap();
+    project.write(&"n".repeat(255), "a long name");
+    project.write(&format!("{0}/{0}/{0}/{0}/file", "d".repeat(200)), "a long path");
+    for odd in ["-rf", "ümläut 日本", "quote\"'`$x", "line\nbreak", "*", "[a", "back\\slash"] {
+        project.write(odd, odd);
+    }
+    std::fs::create_dir(root.join("nothing in it")).unwrap();
+    std::fs::set_permissions(root.join("nothing in it"), PermissionsExt::from_mode(0o1770))
+        .unwrap();
+    for (target, link) in [
+        ("plain", "link"),
+        ("nothing in it", "link to directory"),
+        ("/etc/passwd", "link away"),
+        ("../../outside", "link out"),
+        ("nowhere", "link to nothing"),
+        ("link loop", "link loop"),
+    ] {
+        symlink(target, root.join(link)).unwrap();
+    }
+    let image = project.build(&[]);
+    assert_eq!(files_of(text(&image, "id")), tree(&root));
+}
+
+#[test]
+fn a_link_that_is_copied_by_name_is_followed() {
+    let project = Project::new("follow", "FROM scratch\nCOPY current/file /context/\n");
+    project.write("releases/7/file", "seven");
+    symlink("releases/7", project.path().join("current")).unwrap();
+    let image = project.build(&[]);
+    assert_eq!(file_of(text(&image, "id"), "context/file"), "seven");
+}
+
+#[test]
+fn what_cannot_be_in_an_image_does_not_hold_it_up() {
+    let project = Project::new("socket", COPY_ALL);
+    project.write("a", "a");
+    let _listener = std::os::unix::net::UnixListener::bind(project.path().join("socket")).unwrap();
+    assert_eq!(paths(&project.build(&[])), only(&["Dockerfile", "a"]));
+}
+
+#[test]
+fn five_thousand_files_arrive() {
+    let project = Project::new("many", COPY_ALL);
+    for n in 0..5000 {
+        project.write(&format!("{}/{n}", n % 50), &format!("content of {n}"));
+    }
+    let image = project.build(&[]);
+    assert_eq!(files_of(text(&image, "id")), tree(&project.path()));
+
+    // The engine keeps what it was sent, and a second build brings it up to date.
+    project.write("7/7", "CONTENT of 7");
+    project.write("7/new", "new");
+    project.remove("8/8");
+    std::fs::remove_dir_all(project.path().join("9")).unwrap();
+    let changed = project.build(&[]);
+    let arrived = files_of(text(&changed, "id"));
+    assert_eq!(arrived["7/7"], "file 644 CONTENT of 7");
+    assert_eq!(arrived, tree(&project.path()));
+}

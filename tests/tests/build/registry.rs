@@ -1,0 +1,88 @@
+//! Base images: of a private registry with the document's credentials, and such as cannot be had.
+
+use super::*;
+
+use serde_json::json;
+use slipway_tests::lab::shell;
+use slipway_tests::process::with_input;
+
+/// A base image that only the lab's registry has: pushed, and taken from the engine again.
+fn pushed_base(project: &Project) -> String {
+    project.write("of-base", "of the base");
+    let image = project.build(&["-t", &format!("{}:1", project.name)]);
+    let input = json!({
+        "schema": "slipway.release/v1",
+        "image": {"name": format!("build/{}", project.name), "tag": "1", "id": image["id"]},
+    });
+    let pushed = Run::of(&with_input(&mut shell("ecrlogin | imgpush"), &input.to_string())).good();
+    let reference = text(&pushed.document["push"], "reference").to_owned();
+    ci_engine(&["rmi", "-f", text(&image, "id")]);
+    reference
+}
+
+#[test]
+fn a_private_base_image_needs_the_documents_credentials() {
+    let base = Project::new("base", COPY_ALL);
+    let reference = pushed_base(&base);
+    let (tagged, _) = reference.split_once('@').unwrap();
+    let project = Project::new("derived", &format!("FROM {tagged}:1\nCOPY Dockerfile /mine\n"));
+
+    let error = project.fails(&[], 4, "base_image_unavailable");
+    assert!(text(&error, "message").contains(&format!("{tagged}:1")), "{error:#}");
+    assert!(text(&error, "hint").contains("ecrlogin"), "{error:#}");
+    assert_eq!(error["retryable"], false);
+
+    let host = from_run_sh("LAB_REGISTRY");
+    let wrong = json!({
+        "schema": "slipway.release/v1",
+        "registry": {"host": host, "username": "AWS", "password": "not-the-token"},
+    });
+    let mut command = tool("imgbuild");
+    command.env("DOCKER_HOST", from_run_sh("DOCKER_HOST")).arg(project.path());
+    let bad = Run::of(&with_input(&mut command, &wrong.to_string())).bad(
+        "imgbuild",
+        4,
+        "base_image_unavailable",
+    );
+    assert!(!format!("{}{}", bad.told, bad.document["error"]).contains("not-the-token"));
+
+    let line =
+        format!("ecrlogin --registry-id {} | imgbuild {}", &host[..12], project.path().display());
+    let built = Run::of(&without_input(&mut shell(&line))).good();
+    let id = text(&built.document["image"], "id");
+    assert_eq!(files_of(id)["of-base"], "file 644 of the base");
+    let told = built.document["registry"]["password"].as_str().unwrap();
+    assert!(!built.told.contains(told), "the token is told to nobody");
+}
+
+#[test]
+fn pull_asks_the_registry_though_the_engine_has_the_image() {
+    let base = Project::new("local", COPY_ALL);
+    let image = base.build(&[]);
+    // The lab's registry wants a login and has no such image.
+    let name = format!("{}/build/{}:1", from_run_sh("LAB_REGISTRY"), base.name);
+    ci_engine(&["tag", text(&image, "id"), &name]);
+    let project = Project::new("pull", &format!("FROM {name}\nCOPY Dockerfile /mine\n"));
+    project.build(&[]);
+    project.fails(&["--pull"], 4, "base_image_unavailable");
+    ci_engine(&["rmi", &name]);
+    let error = project.fails(&[], 4, "base_image_unavailable");
+    assert!(text(&error, "message").contains(&name), "{error:#}");
+}
+
+#[test]
+fn a_base_image_that_nobody_has_is_told_from_one_out_of_reach() {
+    let host = from_run_sh("LAB_REGISTRY");
+    let project = Project::new("nobody", &format!("FROM {host}/build/nobody-has-this:1\n"));
+    let line =
+        format!("ecrlogin --registry-id {} | imgbuild {}", &host[..12], project.path().display());
+    let bad = Run::of(&without_input(&mut shell(&line)));
+    let bad = bad.bad("imgbuild", 1, "base_image_unavailable");
+    assert_eq!(bad.document["error"]["retryable"], false);
+
+    // Nothing listens on this port of the engine's own loopback.
+    project.write("Dockerfile", "FROM 127.0.0.1:9/nobody:1\n");
+    let error = project.fails(&[], 5, "base_image_unavailable");
+    assert_eq!(error["retryable"], true, "{error:#}");
+    assert!(text(&error, "message").contains("refused"), "{error:#}");
+}
