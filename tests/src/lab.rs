@@ -66,6 +66,7 @@ impl Run {
         assert_eq!(self.document["error"]["tool"], tool, "{:#}", self.document);
         assert_eq!(self.document["error"]["code"], code, "{:#}", self.document);
         assert_eq!(self.told.matches(": error: ").count(), 1, "{}", self.told);
+        assert!(self.document["error"]["hint"].is_string(), "{:#}", self.document["error"]);
         self
     }
 }

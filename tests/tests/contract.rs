@@ -46,6 +46,7 @@ fn failed_with(document: Value, name: &str, output: &Output, exit: i32, code: &s
     assert_eq!(document["error"]["code"], code, "{name}: {document}");
     assert_eq!(document["error"]["exit"], exit, "{name}");
     assert_eq!(document["error"]["tool"], name);
+    assert!(document["error"]["hint"].is_string(), "{name} says what to do next: {document}");
     let errors = told.lines().filter(|line| line.starts_with(&format!("{name}: error: "))).count();
     assert_eq!(errors, 1, "{name} says once what failed: {told}");
     document

@@ -137,16 +137,12 @@ impl From<Error> for Failure {
             error,
             Error::Unreachable { .. } | Error::Deadline { .. } | Error::Aws { transient: true, .. }
         );
-        let failure = Failure::new(code, error.to_string()).retryable(retryable);
-        match hint(&error) {
-            Some(hint) => failure.hint(hint),
-            None => failure,
-        }
+        Failure::new(code, error.to_string()).hint(hint(&error)).retryable(retryable)
     }
 }
 
-fn hint(error: &Error) -> Option<&'static str> {
-    Some(match error {
+fn hint(error: &Error) -> &'static str {
+    match error {
         Error::NotEcr { .. } => {
             "it looks like 123456789012.dkr.ecr.eu-central-1.amazonaws.com; other registries need no ecrlogin"
         }
@@ -172,6 +168,7 @@ fn hint(error: &Error) -> Option<&'static str> {
         }
         Error::Deadline { .. } => "look at the network, or give more --timeout",
         Error::Aws { transient: true, .. } => "try again in a while",
-        Error::Aws { .. } | Error::BadToken { .. } => return None,
-    })
+        Error::Aws { .. } => "the code is in the ECR API Reference, under Common Errors",
+        Error::BadToken { .. } => "is the endpoint one of Amazon ECR? look at AWS_ENDPOINT_URL",
+    }
 }

@@ -29,9 +29,9 @@ impl Error {
         }
     }
 
-    /// What to do next, where that is known whoever asked the engine.
-    pub fn hint(&self) -> Option<&'static str> {
-        Some(match self {
+    /// What to do next, whoever asked the engine.
+    pub fn hint(&self) -> &'static str {
+        match self {
             Self::Unreachable { .. } => {
                 "is Docker running there? `docker info` with the same DOCKER_HOST tells"
             }
@@ -60,19 +60,27 @@ impl Error {
                     "give the engine the registry's CA in /etc/docker/certs.d/HOST/ca.crt"
                 }
                 RegistryFault::RateLimited | RegistryFault::ServerError => "try again in a while",
-                _ => return None,
+                RegistryFault::TagImmutable => {
+                    "choose another tag, or let the repository's tags be mutable"
+                }
+                RegistryFault::ManifestUnknown => {
+                    "look at the tag or the digest: was it pushed there?"
+                }
+                RegistryFault::PlatformMissing => "choose a platform that the image has",
+                RegistryFault::Rejected => "the reason is the registry's own: look at its log",
             },
-            _ => return None,
-        })
+            Self::NotFound { .. } | Self::Conflict { .. } | Self::Api { .. } => {
+                "the reason is the engine's own: look at its log, such as with journalctl -u docker"
+            }
+            Self::Protocol { .. } => "is it really a Docker engine? DOCKER_HOST names it",
+        }
     }
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        let failure = Failure::new(error.code(), error.to_string()).retryable(error.transient());
-        match error.hint() {
-            Some(hint) => failure.hint(hint),
-            None => failure,
-        }
+        Failure::new(error.code(), error.to_string())
+            .hint(error.hint())
+            .retryable(error.transient())
     }
 }

@@ -119,9 +119,9 @@ impl Error {
         }
     }
 
-    fn hint(&self) -> Option<String> {
+    fn hint(&self) -> String {
         use slipway_engine::Error as E;
-        Some(match self {
+        match self {
             Self::DockerfileMissing { beside: Some(beside), .. } => {
                 format!("--file is taken from the working directory: --file {}", beside.display())
             }
@@ -136,26 +136,32 @@ impl Error {
             Self::SecretNotGiven { id } => {
                 format!("give --secret id={id},src=FILE or --secret id={id},env=NAME")
             }
+            Self::Dockerfile { .. } => {
+                "the Dockerfile reference tells each instruction's form".to_owned()
+            }
+            Self::BadIgnoreFile { .. } => {
+                "a pattern is a path with *, ?, [a-z] and **; \\ takes their meaning".to_owned()
+            }
             Self::StageMissing { .. } => {
                 "a stage gets its name from `FROM image AS name`".to_owned()
             }
-            Self::Step { step } => return step_hint(step),
+            Self::Step { step } => step_hint(step).to_owned(),
             Self::BaseImage { fault, .. } => base_hint(*fault).to_owned(),
             Self::NoBuildKit { .. } => "use Docker 20.10 or newer".to_owned(),
             Self::DiskFull { .. } | Self::Engine(E::DiskFull { .. }) => {
                 "make room on the engine's disk, such as with `docker builder prune`".to_owned()
             }
-            Self::Engine(E::Unreachable { .. }) => {
-                "is Docker running, and does DOCKER_HOST name it?".to_owned()
+            Self::Engine(error) => error.hint().to_owned(),
+            Self::BadOption { option, .. } => format!("imgbuild --help tells the form of {option}"),
+            Self::SecretMissing { .. } => {
+                "a secret is a file that is not empty (src=), or a variable that is set (env=)"
+                    .to_owned()
             }
-            Self::Engine(E::PermissionDenied { .. }) => {
-                "run as a user of the group docker".to_owned()
+            Self::Build { .. } => "the engine's own words; its output is above".to_owned(),
+            Self::ImageLost { .. } => {
+                "something removed it: is a prune running? build again".to_owned()
             }
-            Self::Engine(E::Interrupted { .. }) => {
-                "the engine may have been stopped or restarted; try again".to_owned()
-            }
-            _ => return None,
-        })
+        }
     }
 
     fn retryable(&self) -> bool {
@@ -167,20 +173,17 @@ impl Error {
     }
 }
 
-fn step_hint(step: &FailedStep) -> Option<String> {
-    Some(match step.exit_code {
-        Some(137) => "137 means that it was killed, most often for want of memory".to_owned(),
-        Some(127) => "127 means that a command was not found in the image".to_owned(),
-        Some(_) if step.log.is_empty() => {
-            "it said nothing; add `set -x` to see how far it gets".to_owned()
-        }
-        Some(_) => "its output is above".to_owned(),
+fn step_hint(step: &FailedStep) -> &'static str {
+    match step.exit_code {
+        Some(137) => "137 means that it was killed, most often for want of memory",
+        Some(127) => "127 means that a command was not found in the image",
+        Some(_) if step.log.is_empty() => "it said nothing; add `set -x` to see how far it gets",
+        Some(_) => "its output is above",
         None if step.text.starts_with("COPY") || step.text.starts_with("ADD") => {
             "is the path in the directory that is built, and not kept out by .dockerignore?"
-                .to_owned()
         }
-        None => return None,
-    })
+        None => "look at this line of the Dockerfile",
+    }
 }
 
 fn base_hint(fault: Option<RegistryFault>) -> &'static str {
@@ -201,9 +204,9 @@ fn base_hint(fault: Option<RegistryFault>) -> &'static str {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        let mut failure =
-            Failure::new(error.code(), error.to_string()).retryable(error.retryable());
-        failure.hint = error.hint();
+        let mut failure = Failure::new(error.code(), error.to_string())
+            .hint(error.hint())
+            .retryable(error.retryable());
         // The registry of a base image tells more than the code does.
         match &error {
             Error::BaseImage { fault: Some(RegistryFault::Unreachable), .. } => {

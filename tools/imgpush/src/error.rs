@@ -1,6 +1,6 @@
 //! What can go wrong, and what it means for the exit code.
 
-use slipway_engine::{ParseReferenceError, Reference, RegistryFault};
+use slipway_engine::{ParseReferenceError, Reference};
 use slipway_release::{Code, Failure};
 use slipway_shell::Span;
 
@@ -134,17 +134,10 @@ impl From<Error> for Failure {
                 Code::ImageNotFound,
                 "was it built on this engine? look at DOCKER_HOST and `docker image ls`",
             ),
-            Error::Push {
-                source: slipway_engine::Error::Registry { fault: RegistryFault::Rejected, .. },
-                ..
-            } => (Code::RegistryError, "look at the registry's own log"),
             Error::Push { source, .. } | Error::Engine(source) => {
-                let failure = Failure::new(source.code(), error.to_string());
-                let failure = failure.retryable(source.transient());
-                return match source.hint() {
-                    Some(hint) => failure.hint(hint),
-                    None => failure,
-                };
+                return Failure::new(source.code(), error.to_string())
+                    .hint(source.hint())
+                    .retryable(source.transient());
             }
             Error::TagConflict { .. } => (
                 Code::TagConflict,

@@ -176,13 +176,15 @@ async fn work<T: Tool>(
 /// The failure of a tool that was told to end. What it says of its own failing is kept, and its
 /// exit code too where the remote state needs a person.
 fn interrupted((name, code): (&str, u8), failure: Option<Failure>) -> Failure {
-    let mut end = Failure::new(Code::Interrupted, format!("interrupted by {name}")).retryable(true);
+    let mut end = Failure::new(Code::Interrupted, format!("interrupted by {name}"))
+        .hint("run it again when there is time for it to end")
+        .retryable(true);
     end.exit = code;
     match failure {
         Some(failure) if failure.exit == exit::NEEDS_PERSON => failure,
         Some(failure) => {
             end.message = format!("{}: {}", end.message, failure.message);
-            Failure { hint: failure.hint, evidence: failure.evidence, ..end }
+            Failure { hint: failure.hint.or(end.hint), evidence: failure.evidence, ..end }
         }
         None => end,
     }
