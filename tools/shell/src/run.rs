@@ -223,7 +223,10 @@ fn finish(
     let code = match end {
         Ok(End::Done) => exit::DONE,
         Ok(End::PassedOn(code)) => code,
-        Err(failure) => {
+        Err(mut failure) => {
+            if failure.code == Code::Usage {
+                failure.hint.get_or_insert_with(|| help_hint(tool));
+            }
             ui.failure(&failure);
             document.set_error(&failure.section(tool));
             failure.exit
@@ -250,11 +253,8 @@ fn usage<T: Tool>(error: &clap::Error, streams: Streams) -> u8 {
     let text = error.render().to_string();
     let message = text.lines().next().unwrap_or_default();
     let message = message.strip_prefix("error: ").unwrap_or(message);
-    let mut failure = Failure::new(Code::Usage, message);
-    failure.hint = Some(match tip(error, &text) {
-        Some(tip) => tip,
-        None => format!("{} --help lists the options", T::NAME),
-    });
+    let hint = tip(error, &text).unwrap_or_else(|| help_hint(T::NAME));
+    let failure = Failure::new(Code::Usage, message).hint(hint);
     if streams.output.kind() == OutputKind::Terminal {
         // A person is typing: a document would hide the message.
         streams.ui.failure(&failure);
@@ -269,6 +269,10 @@ fn usage<T: Tool>(error: &clap::Error, streams: Streams) -> u8 {
         Ok(End::Done) | Err(_) => Err(failure),
     };
     finish(T::NAME, document, end, streams.output, &streams.ui, false)
+}
+
+fn help_hint(tool: &str) -> String {
+    format!("{tool} --help lists the options")
 }
 
 /// What clap suggests, on one line.
