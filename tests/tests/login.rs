@@ -1,0 +1,142 @@
+//! ecrlogin against the lab's ECR API, and its credentials against the lab's registry.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::{Value, json};
+use slipway_tests::lab::Run;
+use slipway_tests::process::{into_file, with_input, without_input};
+use slipway_tests::{from_run_sh, tool};
+
+/// ecrlogin as on a machine that is set up for AWS.
+fn login() -> Command {
+    let mut command = tool("ecrlogin");
+    for name in ["AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"] {
+        command.env(name, from_run_sh(name));
+    }
+    command
+}
+
+fn unique(name: &str) -> String {
+    format!("login/{name}-{}", std::process::id())
+}
+
+/// What the registry answers to these credentials, over TLS with its own name.
+fn registry_status(user: &str, password: &str) -> u16 {
+    const ASK: &str = "
+import base64, http.client, socket, ssl, sys
+host, address, ca = sys.argv[1:]
+credentials = base64.b64encode(sys.stdin.buffer.read()).decode()
+with socket.create_connection((address, 443), timeout=30) as plain:
+    with ssl.create_default_context(cafile=ca).wrap_socket(plain, server_hostname=host) as secure:
+        secure.sendall(f'GET /v2/ HTTP/1.1\\r\\nHost: {host}\\r\\nAuthorization: Basic {credentials}\\r\\nConnection: close\\r\\n\\r\\n'.encode())
+        answer = http.client.HTTPResponse(secure)
+        answer.begin()
+        print(answer.status)
+";
+    let mut ask = Command::new("python3");
+    ask.args(["-c", ASK, &from_run_sh("LAB_REGISTRY"), &from_run_sh("LAB_REGISTRY_ADDR")])
+        .arg(from_run_sh("LAB_CA"));
+    let output = with_input(&mut ask, &format!("{user}:{password}"));
+    let told = String::from_utf8_lossy(&output.stderr);
+    String::from_utf8_lossy(&output.stdout).trim().parse().unwrap_or_else(|_| panic!("{told}"))
+}
+
+#[test]
+fn the_token_opens_the_registry() {
+    let got = Run::of(&without_input(&mut login())).good();
+    let registry = &got.document["registry"];
+    assert_eq!(registry["host"], from_run_sh("LAB_REGISTRY"));
+    assert_eq!(registry["account"], from_run_sh("LAB_REGISTRY")[..12]);
+    assert_eq!(registry["region"], from_run_sh("AWS_REGION"));
+    let user = registry["username"].as_str().unwrap();
+    let status = |password: &str| registry_status(user, password);
+    assert_eq!(status(registry["password"].as_str().unwrap()), 200);
+    assert_eq!(status("wrong"), 401);
+}
+
+#[test]
+fn a_repository_is_created_once() {
+    let name = unique("created");
+    let input = json!({"schema": "slipway.release/v1", "image": {"name": name}}).to_string();
+    let mut ensure = login();
+    ensure.arg("--ensure-repository");
+    let first = Run::of(&with_input(&mut ensure, &input)).good();
+    assert_eq!(first.document["registry"]["repository"], name);
+    assert_eq!(first.document["registry"]["repository_created"], true);
+    let again = Run::of(&with_input(&mut ensure, &input)).good();
+    assert_eq!(again.document["registry"]["repository_created"], false);
+    let other = unique("other");
+    let named = Run::of(&with_input(ensure.arg("--repository").arg(&other), &input)).good();
+    assert_eq!(named.document["registry"]["repository"], other);
+}
+
+#[test]
+fn without_a_name_no_repository_is_created() {
+    let bad = Run::of(&without_input(login().arg("--ensure-repository")));
+    let _ = bad.bad("ecrlogin", 2, "usage");
+}
+
+#[test]
+fn another_account_is_asked_for_by_its_number() {
+    let got = Run::of(&without_input(login().args(["--registry-id", "210987654321"]))).good();
+    let host = got.document["registry"]["host"].as_str().unwrap();
+    assert!(host.starts_with("210987654321.dkr.ecr."), "{host}");
+}
+
+#[test]
+fn the_region_comes_from_flag_host_environment_and_profile() {
+    let region = |command: &mut Command| {
+        let got = Run::of(&without_input(command)).good();
+        got.document["registry"]["region"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(region(login().args(["--region", "us-west-2"])), "us-west-2");
+    let host = "123456789012.dkr.ecr.ap-south-1.amazonaws.com";
+    assert_eq!(region(login().args(["--registry", host])), "ap-south-1");
+    assert_eq!(region(login().env("AWS_REGION", "eu-north-1")), "eu-north-1");
+
+    let home = tempfile::tempdir().unwrap();
+    profile(home.path());
+    let mut by_profile = login();
+    by_profile.env("HOME", home.path()).env_remove("AWS_REGION").args(["--profile", "ci"]);
+    assert_eq!(region(&mut by_profile), "sa-east-1");
+}
+
+/// Shared AWS configuration with a profile whose keys come from a command.
+fn profile(home: &Path) {
+    std::fs::create_dir(home.join(".aws")).unwrap();
+    let keys = json!({"Version": 1, "AccessKeyId": "AKIDPROFILE", "SecretAccessKey": "s"});
+    std::fs::write(home.join("keys.json"), keys.to_string()).unwrap();
+    let config = format!(
+        "[profile ci]\nregion = sa-east-1\ncredential_process = cat {}/keys.json\n",
+        home.display()
+    );
+    std::fs::write(home.join(".aws/config"), config).unwrap();
+}
+
+#[test]
+fn a_profile_that_was_asked_for_goes_before_keys_in_the_environment() {
+    let home = tempfile::tempdir().unwrap();
+    profile(home.path());
+    let mut command = login();
+    command.env("HOME", home.path()).args(["--profile", "ci"]);
+    let got = Run::of(&without_input(&mut command)).good();
+    assert!(got.told.contains("from the profile"), "{}", got.told);
+}
+
+#[test]
+fn a_saved_document_gets_a_fresh_token_and_keeps_the_rest() {
+    let name = unique("fresh");
+    let input = json!({"schema": "slipway.release/v1", "image": {"name": name}, "x": {"y": 1}});
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("saved.json");
+    let mut ensure = login();
+    ensure.arg("--ensure-repository");
+    let (output, saved) = into_file(&mut ensure, &input.to_string(), &path);
+    assert!(output.status.success() && !saved.contains("password"), "{saved}");
+    let fresh = Run::of(&with_input(&mut login(), &saved)).good();
+    assert!(fresh.document["registry"]["password"].is_string());
+    let mut before: Value = serde_json::from_str(&saved).unwrap();
+    before["registry"]["password"] = fresh.document["registry"]["password"].clone();
+    assert_eq!(fresh.document, before, "nothing else is another");
+}
