@@ -192,7 +192,7 @@ fn builds_at_once_under_one_name_each_answer_their_own() {
     let projects: Vec<Project> = (0..4)
         .map(|n| {
             let project = Project::new(&format!("race-{n}"), COPY_ALL);
-            project.write("whose", &n.to_string());
+            project.write("whose", &project.name);
             project
         })
         .collect();
@@ -205,10 +205,10 @@ fn builds_at_once_under_one_name_each_answer_their_own() {
         })
         .collect();
     let mut ids = Vec::new();
-    for (n, child) in children.into_iter().enumerate() {
+    for (project, child) in projects.iter().zip(children) {
         let built = Run::of(&child.wait_with_output().unwrap()).good();
         let id = text(&built.document["image"], "id").to_owned();
-        assert_eq!(files_of(&id)["whose"], format!("file 644 {n}"));
+        assert_eq!(files_of(&id)["whose"], format!("file 644 {}", project.name));
         ids.push(id);
     }
     assert!(ids.contains(&text(&inspect(&name), "Id").to_owned()), "the name is one of theirs");

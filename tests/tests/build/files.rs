@@ -126,6 +126,28 @@ fn files_arrive_as_they_are() {
 }
 
 #[test]
+fn files_belong_to_root_whoever_owned_them() {
+    let project = Project::new("owner", COPY_ALL);
+    project.write("sub/theirs", "theirs");
+    // For an ordinary user it is theirs as it is.
+    if rustix::process::getuid().is_root() {
+        for path in ["sub", "sub/theirs"] {
+            std::os::unix::fs::chown(project.path().join(path), Some(4321), Some(8765)).unwrap();
+        }
+    }
+    let directory = unpacked(text(&project.build(&[]), "id"));
+    let mut list = Command::new("tar");
+    list.args(["-t", "-v", "--numeric-owner", "-f"]).arg(directory.path().join("archive"));
+    let listed = run(&mut list);
+    let owners: Vec<&str> = listed
+        .lines()
+        .filter(|line| line.contains(" context/sub/"))
+        .filter_map(|line| line.split_whitespace().nth(1))
+        .collect();
+    assert_eq!(owners, ["0/0", "0/0"], "{listed}");
+}
+
+#[test]
 fn a_link_that_is_copied_by_name_is_followed() {
     let project = Project::new("follow", "FROM scratch\nCOPY current/file /context/\n");
     project.write("releases/7/file", "seven");

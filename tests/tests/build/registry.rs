@@ -8,7 +8,7 @@ use slipway_tests::process::with_input;
 
 /// A base image that only the lab's registry has: pushed, and taken from the engine again.
 fn pushed_base(project: &Project) -> String {
-    project.write("of-base", "of the base");
+    project.write("of-base", &project.name);
     let image = project.build(&["-t", &format!("{}:1", project.name)]);
     let input = json!({
         "schema": "slipway.release/v1",
@@ -50,7 +50,7 @@ fn a_private_base_image_needs_the_documents_credentials() {
         format!("ecrlogin --registry-id {} | imgbuild {}", &host[..12], project.path().display());
     let built = Run::of(&without_input(&mut shell(&line))).good();
     let id = text(&built.document["image"], "id");
-    assert_eq!(files_of(id)["of-base"], "file 644 of the base");
+    assert_eq!(file_of(id, "context/of-base"), base.name);
     let told = built.document["registry"]["password"].as_str().unwrap();
     assert!(!built.told.contains(told), "the token is told to nobody");
 }
