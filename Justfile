@@ -36,6 +36,10 @@ bench:
 schema:
     cargo run -q -p slipway-tests --bin schema > docs/release.v1.schema.json
 
+# Write the page of options anew from the built tools
+options:
+    sh tests/options.sh > docs/options.md
+
 # Write the sample documents in examples/documents anew, from a run
 samples:
     sh tests/samples.sh

@@ -27,6 +27,15 @@ fn the_table_of_codes_is_that_of_the_program() {
     }
 }
 
+#[test]
+fn the_page_of_options_is_what_help_says() {
+    let page = read("docs/options.md");
+    for name in slipway_tests::TOOLS {
+        let help = slipway_tests::lab::run(slipway_tests::tool(name).arg("--help"));
+        assert!(page.contains(&help), "docs/options.md is not up to date: `just options`");
+    }
+}
+
 /// The sample documents, in the order of the pipe, with the section that each tool added.
 const SAMPLES: [(&str, &str); 5] = [
     ("1-imgbuild.json", "image"),

@@ -84,7 +84,9 @@ pub(crate) async fn one(
         engine.tag(id, name).await?;
         engine
             .push(name, auth, |progress| {
-                layers.see(&progress);
+                if let Some(sent) = layers.see(&progress) {
+                    context.ui.say(&format!("layer {}: sent, {}", progress.layer, megabytes(sent)));
+                }
                 step.update(layers.to_string());
             })
             .await
@@ -165,10 +167,14 @@ async fn immutable(
 struct Layers(BTreeMap<String, (LayerState, u64)>);
 
 impl Layers {
-    fn see(&mut self, progress: &Progress<'_>) {
-        let entry = self.0.entry(progress.layer.to_owned()).or_insert((progress.state, 0));
-        entry.0 = progress.state;
-        entry.1 = entry.1.max(progress.current.unwrap_or(0));
+    /// Takes a step of a layer in; answers its bytes if that was the step that completed it.
+    fn see(&mut self, progress: &Progress<'_>) -> Option<u64> {
+        let (state, bytes) =
+            self.0.entry(progress.layer.to_owned()).or_insert((LayerState::Waiting, 0));
+        let completed = progress.state == LayerState::Done && *state != LayerState::Done;
+        *state = progress.state;
+        *bytes = (*bytes).max(progress.current.unwrap_or(0));
+        completed.then_some(*bytes)
     }
 
     fn count(&self, state: LayerState) -> u32 {
@@ -183,11 +189,21 @@ impl Layers {
 }
 
 impl fmt::Display for Layers {
+    /// All layers in a word, and those that are on their way one by one.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let there = self.count(LayerState::Done) + self.count(LayerState::Exists);
-        let moved: u64 = self.0.values().map(|(_, bytes)| bytes).sum();
-        write!(f, "{there} of {} layers, {} MB", self.0.len(), moved / 1_000_000)
+        write!(f, "{there} of {} layers", self.0.len())?;
+        for (layer, (state, bytes)) in &self.0 {
+            if *state == LayerState::Transferring {
+                write!(f, ", {layer} {}", megabytes(*bytes))?;
+            }
+        }
+        Ok(())
     }
+}
+
+fn megabytes(bytes: u64) -> String {
+    format!("{}.{} MB", bytes / 1_000_000, bytes / 100_000 % 10)
 }
 
 #[cfg(test)]
@@ -201,11 +217,13 @@ mod tests {
     #[test]
     fn layers_are_counted_by_their_last_state() {
         let mut layers = Layers::default();
-        layers.see(&progress("a", LayerState::Waiting, None));
-        layers.see(&progress("a", LayerState::Transferring, Some(700)));
-        layers.see(&progress("a", LayerState::Transferring, Some(900)));
-        layers.see(&progress("a", LayerState::Done, None));
-        layers.see(&progress("b", LayerState::Exists, None));
+        assert_eq!(layers.see(&progress("a", LayerState::Waiting, None)), None);
+        assert_eq!(layers.see(&progress("a", LayerState::Transferring, Some(700))), None);
+        assert_eq!(layers.see(&progress("a", LayerState::Transferring, Some(900))), None);
+        assert_eq!(layers.to_string(), "0 of 1 layers, a 0.0 MB");
+        assert_eq!(layers.see(&progress("a", LayerState::Done, None)), Some(900));
+        assert_eq!(layers.see(&progress("a", LayerState::Done, None)), None, "told once");
+        assert_eq!(layers.see(&progress("b", LayerState::Exists, None)), None);
         assert_eq!((layers.count(LayerState::Done), layers.count(LayerState::Exists)), (1, 1));
         assert_eq!(layers.bytes(), 900);
     }
