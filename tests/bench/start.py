@@ -54,7 +54,7 @@ def measure(commands):
 figures = measure({f"{tool} --version": [f"{BIN}/{tool}", "--version"] for tool in TOOLS})
 pair = measure({
     "ecrlogin": [f"{BIN}/ecrlogin", "--no-input"],
-    "aws ecr get-login-password": [AWS, "ecr", "get-login-password"],
+    "aws ecr get-login-password": [AWS, "ecr", "get-login-password", "--region", os.environ["AWS_REGION"]],
 })
 figures.update(pair)
 ratio = pair["aws ecr get-login-password"]["wall_ms"] / pair["ecrlogin"]["wall_ms"]
