@@ -97,28 +97,31 @@ impl Project {
 
     /// The names and ids of its images in the engine.
     fn images(&self) -> BTreeMap<String, String> {
-        let pattern = format!("reference={}*", self.name);
-        let format = "{{.Repository}}:{{.Tag}} {{.ID}}";
-        let listed = ci_engine(&["images", "--no-trunc", "--filter", &pattern, "--format", format]);
         let pair = |line: &str| line.split_once(' ').map(|(a, b)| (a.to_owned(), b.to_owned()));
-        listed.lines().filter_map(pair).collect()
+        run(&mut self.list_images()).lines().filter_map(pair).collect()
+    }
+
+    fn list_images(&self) -> Command {
+        let mut command = Command::new("docker");
+        command.env("DOCKER_HOST", from_run_sh("DOCKER_HOST")).args(["images", "--no-trunc"]);
+        command.args(["--format", "{{.Repository}}:{{.Tag}} {{.ID}}"]);
+        for pattern in [self.name.clone(), format!("{}-*", self.name)] {
+            command.arg("--filter").arg(format!("reference={pattern}"));
+        }
+        command
     }
 }
 
 impl Drop for Project {
     fn drop(&mut self) {
-        // Other builds' images may share an id with these: only the names are taken away.
-        let pattern = format!("reference={}*", self.name);
-        let docker = |args: &[&str]| {
-            let mut command = Command::new("docker");
-            command.args(args).env("DOCKER_HOST", from_run_sh("DOCKER_HOST"));
-            command.stderr(Stdio::null()).output()
-        };
-        let format = "{{.Repository}}:{{.Tag}}";
-        if let Ok(listed) = docker(&["images", "--filter", &pattern, "--format", format]) {
-            for name in String::from_utf8_lossy(&listed.stdout).lines() {
-                let _ = docker(&["rmi", name]);
-            }
+        // Nothing here may panic: a test may be failing already. Other builds' images may share an
+        // id with these, so only the names are taken away.
+        let Ok(listed) = self.list_images().output() else { return };
+        for line in String::from_utf8_lossy(&listed.stdout).lines() {
+            let name = line.split(' ').next().unwrap_or_default();
+            let mut remove = Command::new("docker");
+            remove.env("DOCKER_HOST", from_run_sh("DOCKER_HOST")).args(["rmi", name]);
+            let _ = remove.stdout(Stdio::null()).stderr(Stdio::null()).status();
         }
     }
 }
