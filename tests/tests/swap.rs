@@ -1,0 +1,323 @@
+//! remote-swap over the lab's real engine, sshd and registry: its options, its failures, its ends.
+//!
+//! What is deployed is a small server (`swap/server.py`) whose faults its environment switches on.
+
+#[path = "swap/back.rs"]
+mod back;
+#[path = "swap/cuts.rs"]
+mod cuts;
+#[path = "swap/ends.rs"]
+mod ends;
+#[path = "swap/hosts.rs"]
+mod hosts;
+#[path = "swap/login.rs"]
+mod login;
+#[path = "swap/options.rs"]
+mod options;
+#[path = "swap/ports.rs"]
+mod ports;
+#[path = "swap/refused.rs"]
+mod refused;
+#[path = "swap/serving.rs"]
+mod serving;
+#[path = "swap/token.rs"]
+mod token;
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Output, Stdio};
+use std::sync::OnceLock;
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use slipway_tests::lab::{App, Run, app_engine, run};
+use slipway_tests::process::{signal_and_wait, with_input};
+use slipway_tests::{from_run_sh, project, tool};
+
+/// The port that the server listens on in its container.
+const INSIDE: u16 = 8000;
+
+/// The port of an application that publishes none.
+const UNPUBLISHED: u16 = 0;
+
+/// An image in the registry, and the document that imgpush printed of it.
+struct Release {
+    version: &'static str,
+    document: Value,
+}
+
+impl Release {
+    /// Builds and pushes the server as an image that no other run has; `more` ends its Dockerfile.
+    fn new(version: &'static str, more: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let write = |file: &str, text: &str| {
+            std::fs::write(directory.path().join(file), text).unwrap();
+        };
+        let server = project().join("tests/tests/swap/server.py");
+        std::fs::copy(server, directory.path().join("server.py")).unwrap();
+        write("version", version);
+        write("unique", directory.path().to_str().unwrap());
+        let from = "FROM python:3-slim\nCOPY server.py version unique /\n";
+        write("Dockerfile", &format!("{from}{more}\nCMD [\"python3\", \"/server.py\"]\n"));
+        let built = run(tool("imgbuild")
+            .env("DOCKER_HOST", from_run_sh("DOCKER_HOST"))
+            .args(["--no-input", "--tag", &format!("swap/{version}:{}", std::process::id())])
+            .arg(directory.path()));
+        let mut built: Value = serde_json::from_str(&built).unwrap();
+        let host = from_run_sh("LAB_REGISTRY");
+        built["registry"] = json!({"host": host, "username": "AWS", "password": password()});
+        let mut push = tool("imgpush");
+        push.env("DOCKER_HOST", from_run_sh("DOCKER_HOST"));
+        let pushed = Run::of(&with_input(&mut push, &built.to_string())).good();
+        Self { version, document: pushed.document }
+    }
+
+    fn reference(&self) -> &str {
+        self.document["push"]["reference"].as_str().unwrap()
+    }
+}
+
+/// The first of two releases that the tests share.
+fn one() -> &'static Release {
+    static ONE: OnceLock<Release> = OnceLock::new();
+    ONE.get_or_init(|| Release::new("one", ""))
+}
+
+/// The second.
+fn two() -> &'static Release {
+    static TWO: OnceLock<Release> = OnceLock::new();
+    TWO.get_or_init(|| Release::new("two", ""))
+}
+
+/// The registry's password, as the lab's ECR API hands it out.
+fn password() -> String {
+    format!("{}-auth-token", &from_run_sh("LAB_REGISTRY")[..12])
+}
+
+/// An application of its own on the server, which no container of an earlier run is left of.
+fn site(name: &'static str, port: u16) -> App {
+    drop(App::empty(name, port));
+    App::empty(name, port)
+}
+
+/// What the tests do with an application.
+trait Site {
+    /// remote-swap on the lab's host, with the application's name.
+    fn bare(&self) -> Command;
+    /// The same with the way in and the published port.
+    fn swap(&self, args: &[&str]) -> Command;
+    /// The options that say where it answers.
+    fn serving(&self) -> [String; 2];
+    /// Deploys a release well.
+    fn deployed(&self, release: &Release, args: &[&str]);
+    /// Deploys a release, however that ends.
+    fn deploy_release(&self, release: &Release, args: &[&str]) -> Run;
+    /// What the engine says of all of its containers.
+    fn containers(&self) -> Vec<Value>;
+    /// Checks that this release serves, in the only container that runs, with at most one other
+    /// that is kept; answers its id.
+    fn assert_serves(&self, release: &Release) -> String;
+}
+
+impl Site for App {
+    fn bare(&self) -> Command {
+        let mut command = tool("remote-swap");
+        command.args(["--app", self.name, "--health-interval", "100ms"]);
+        command
+    }
+
+    fn swap(&self, args: &[&str]) -> Command {
+        let mut command = self.bare();
+        command.args(self.ssh().split(' '));
+        command.args(self.serving()).args(args);
+        command
+    }
+
+    fn serving(&self) -> [String; 2] {
+        match self.port {
+            UNPUBLISHED => ["--health-port".to_owned(), INSIDE.to_string()],
+            port => ["--publish".to_owned(), format!("{port}:{INSIDE}")],
+        }
+    }
+
+    fn deployed(&self, release: &Release, args: &[&str]) {
+        let run = self.deploy_release(release, args).good();
+        assert_eq!(host(&run)["outcome"], "deployed", "{}", run.told);
+    }
+
+    fn deploy_release(&self, release: &Release, args: &[&str]) -> Run {
+        deploy(&mut self.swap(args), release)
+    }
+
+    fn containers(&self) -> Vec<Value> {
+        let label = format!("label=dev.slipway.app={}", self.name);
+        let listed = app_engine(&["ps", "-aq", "--no-trunc", "--filter", &label]);
+        listed.split_whitespace().map(inspect).collect()
+    }
+
+    fn assert_serves(&self, release: &Release) -> String {
+        let all = self.containers();
+        let (up, down): (Vec<&Value>, Vec<&Value>) =
+            all.iter().partition(|one| one["State"]["Running"] == true);
+        let statuses: Vec<&Value> = all.iter().map(|one| &one["State"]["Status"]).collect();
+        assert!(up.len() == 1 && down.len() <= 1, "{statuses:?}");
+        assert!(down.iter().all(|one| one["State"]["Status"] == "exited"), "{statuses:?}");
+        assert!(down.iter().all(|one| one["HostConfig"]["RestartPolicy"]["Name"] == "no"));
+        assert_eq!(up[0]["Config"]["Image"], release.reference());
+        assert_eq!(
+            up[0]["HostConfig"]["RestartPolicy"]["Name"], "always",
+            "it would not come back"
+        );
+        if self.port != UNPUBLISHED {
+            let (status, text) = self.get("/").expect("it answers");
+            assert!(status == 200 && text.starts_with(release.version), "{status} {text}");
+        }
+        text_of(up[0], "Id").to_owned()
+    }
+}
+
+fn deploy(command: &mut Command, release: &Release) -> Run {
+    Run::of(&with_input(command, &release.document.to_string()))
+}
+
+fn inspect(container: &str) -> Value {
+    let answer: Value = serde_json::from_str(&app_engine(&["inspect", container])).unwrap();
+    answer[0].clone()
+}
+
+fn text_of<'a>(value: &'a Value, key: &str) -> &'a str {
+    value[key].as_str().unwrap_or_else(|| panic!("no text `{key}` in {value:#}"))
+}
+
+/// What the document says of the first host.
+fn host(run: &Run) -> &Value {
+    &run.document["deploy"]["hosts"][0]
+}
+
+/// A named volume of the server, empty, that goes with the test.
+struct Volume(&'static str);
+
+impl Volume {
+    fn new(name: &'static str) -> Self {
+        let _ = app_engine(&["volume", "rm", "-f", name]);
+        Self(name)
+    }
+}
+
+impl Drop for Volume {
+    fn drop(&mut self) {
+        let _ = app_engine(&["volume", "rm", "-f", self.0]);
+    }
+}
+
+/// A deploy under way.
+struct Deploying {
+    child: Child,
+    stderr: BufReader<ChildStderr>,
+    told: String,
+}
+
+impl Deploying {
+    fn new(command: &mut Command, release: &Release) -> Self {
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all(release.document.to_string().as_bytes()).unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        Self { child, stderr, told: String::new() }
+    }
+
+    /// Reads what it tells up to the line that holds this.
+    fn until_told(mut self, text: &str) -> Self {
+        loop {
+            let mut line = String::new();
+            let read = self.stderr.read_line(&mut line).unwrap();
+            self.told.push_str(&line);
+            assert!(read > 0, "it ended before it told `{text}`: {}", self.told);
+            if line.contains(text) {
+                return self;
+            }
+        }
+    }
+
+    /// Sends a signal and waits for its end, which is to come within 10 s.
+    fn signal(self, signal: Signal) -> Run {
+        Self::ended(&signal_and_wait(self.child, signal), self.stderr, self.told)
+    }
+
+    /// Waits for its end.
+    fn finish(self) -> Run {
+        let output = self.child.wait_with_output().unwrap();
+        Self::ended(&output, self.stderr, self.told)
+    }
+
+    fn ended(output: &Output, mut stderr: BufReader<ChildStderr>, mut told: String) -> Run {
+        std::io::Read::read_to_string(&mut stderr, &mut told).unwrap();
+        let exit = output.status.code().expect("not killed");
+        Run { exit, document: slipway_tests::document(&output.stdout), told }
+    }
+
+    /// kill -9
+    fn kill(mut self) {
+        self.child.kill().unwrap();
+        let status = self.child.wait().unwrap();
+        assert!(status.code().is_none(), "it had ended already: {}", self.told);
+    }
+}
+
+/// The container of this role that runs, other than that one.
+fn running(app: &App, role: &str, other: &str) -> Option<String> {
+    app.containers().into_iter().find_map(|one| {
+        let ours = one["Config"]["Labels"]["dev.slipway.role"] == role;
+        let up = one["State"]["Running"] == true;
+        let id = text_of(&one, "Id");
+        (ours && up && id != other).then(|| id.to_owned())
+    })
+}
+
+/// A process on the application server, root there. It ends with its stdin, so with this value.
+struct OnServer {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl OnServer {
+    /// Starts it and reads its first line, which it prints when it is ready.
+    fn start(command: &[&str], input: &str) -> (Self, String) {
+        let mut child = Command::new(project().join("tests/lab/lab.sh"))
+            .args(["enter", "app", "--dir", &from_run_sh("LAB_DIR"), "--"])
+            .args(command)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all(input.as_bytes()).unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut this = Self { child, stdin: Some(stdin), stdout };
+        let ready = this.line();
+        assert!(!ready.is_empty(), "{command:?} ended at once");
+        (this, ready)
+    }
+
+    fn python(script: &str, input: &str) -> (Self, String) {
+        Self::start(&["python3", "-c", script], input)
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).unwrap();
+        line.trim().to_owned()
+    }
+}
+
+impl Drop for OnServer {
+    fn drop(&mut self) {
+        self.stdin.take();
+        let _ = self.child.wait();
+    }
+}
