@@ -12,6 +12,12 @@ build_tools "$project" --release
 target=${CARGO_TARGET_DIR:-$project/target}
 mkdir -p "$target/bench"
 
+if [ ! -x /usr/bin/time ]; then
+    say "installing time"
+    sudo=
+    [ "$(id -u)" -eq 0 ] || sudo=sudo
+    $sudo apt-get install -q -y --no-install-recommends time >&2
+fi
 own_lab "$project"
 
 venv=$target/bench/awscli

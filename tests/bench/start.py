@@ -2,14 +2,17 @@
 
     python3 start.py BIN_DIR AWS FIGURES
 
-Whole processes, from spawn to exit, by the operating system's own accounting; each command once to warm up and then
-RUNS times, those that are compared in turn. Medians are what counts.
+Whole processes, from spawn to exit; each command once to warm up and then RUNS times, those that are compared in turn.
+Medians are what counts. Memory is the peak resident size as GNU time tells it: a process begins with the peak of the one
+that started it, so that one has to be small.
 """
 
 import json
 import os
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
 
 BIN, AWS, FIGURES = sys.argv[1:]
@@ -20,14 +23,22 @@ NULL = [(os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0), (os.POSIX_SPAWN_O
 
 
 def once(command):
-    """Wall milliseconds, CPU milliseconds and peak resident MiB of one run."""
+    """Wall and CPU milliseconds of one run."""
     begun = time.perf_counter()
     pid = os.posix_spawn(command[0], command, os.environ, file_actions=NULL)
     _, status, usage = os.wait4(pid, 0)
     wall = time.perf_counter() - begun
     if os.waitstatus_to_exitcode(status) != 0:
         sys.exit(f"{' '.join(command)} failed")
-    return wall * 1000, (usage.ru_utime + usage.ru_stime) * 1000, usage.ru_maxrss / 1024
+    return wall * 1000, (usage.ru_utime + usage.ru_stime) * 1000
+
+
+def peak(command):
+    """Peak resident MiB of one run."""
+    with tempfile.NamedTemporaryFile("r") as file:
+        timed = ["/usr/bin/time", "-f", "%M", "-o", file.name, *command]
+        subprocess.run(timed, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+        return int(file.read()) / 1024
 
 
 def measure(commands):
@@ -40,13 +51,13 @@ def measure(commands):
             runs[name].append(once(command))
     figures = {}
     for name, results in runs.items():
-        wall, cpu, rss = zip(*results)
+        wall, cpu = zip(*results)
         figures[name] = {
             "wall_ms": round(statistics.median(wall), 2),
             "wall_ms_min": round(min(wall), 2),
             "wall_ms_max": round(max(wall), 2),
             "cpu_ms": round(statistics.median(cpu), 2),
-            "peak_mib": round(statistics.median(rss), 1),
+            "peak_mib": round(statistics.median(peak(commands[name]) for _ in range(5)), 1),
         }
     return figures
 
