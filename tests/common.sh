@@ -37,7 +37,7 @@ build_tools() {
 # the environment. It goes when the script ends, however that is; so does the directory WORK.
 own_lab() {
     LAB_PROGRAM=$1/tests/lab/lab.sh
-    WORK=$(mktemp -d "${TMPDIR:-/tmp}/slipway.XXXXXX")
+    WORK=$(mktemp -d "${TMPDIR:-/tmp}/slipwayXXXXXX")
     trap remove_own_lab EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM

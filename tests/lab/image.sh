@@ -5,12 +5,14 @@
 BASE_IMAGE=python:3-slim
 
 image_up() {
-    local file
+    local file host
     file=$CACHE/python-3-slim-$(dpkg --print-architecture).tar
     if engine ci image inspect "$BASE_IMAGE" >/dev/null 2>&1; then
         return
     fi
-    node_run ci timeout 10 getent hosts deb.debian.org >/dev/null ||
+    # shellcheck disable=SC2016 # apt's own variable
+    host=$(apt-get indextargets --format '$(REPO_URI)' | sed -n 's#^https\{0,1\}://\([^/:]*\).*#\1#p' | sort -u | sed -n 1p)
+    [ -z "$host" ] || node_run ci timeout 10 getent hosts "$host" >/dev/null ||
         say "the engines cannot resolve names (see $(node_root ci)/etc/resolv.conf): builds that download will fail"
     if [ ! -s "$file" ]; then
         cache_lock
@@ -28,7 +30,7 @@ image_fetch() {
         say "Docker Hub cannot be reached; $BASE_IMAGE is made from the distribution instead, which takes a minute or two"
         command -v debootstrap >/dev/null ||
             step "installing from the distribution: debootstrap" packages_install debootstrap gpgv
-        step "$BASE_IMAGE from $DISTRIBUTION $SUITE at $MIRROR" image_make
+        step "$BASE_IMAGE from $DISTRIBUTION $SUITE at ${MIRROR:-its own mirror}" image_make
     fi
     step "keeping $BASE_IMAGE in $CACHE" image_keep "$1"
 }
@@ -75,9 +77,8 @@ distribution_find() {
         SOURCES+="deb $uri $suite $component"$'\n'
     done < <(apt-get indextargets --format '$(ORIGIN)|$(RELEASE)|$(COMPONENT)|$(REPO_URI)' 'Created-By: Packages' | sort -u)
     if [ -z "$MIRROR" ]; then
-        # apt here knows neither Debian's nor Ubuntu's archive by http; Debian's is there for everyone.
-        SUITE=bookworm MIRROR=http://deb.debian.org/debian
-        SOURCES="deb $MIRROR $SUITE main"$'\n'
+        # apt here knows neither Debian's nor Ubuntu's archive by http; debootstrap knows where Debian's is.
+        SUITE=bookworm
     fi
     COMPONENTS=main
     # Ubuntu has python3-venv and pip in universe.
@@ -93,8 +94,8 @@ image_make() {
     env -i PATH="$LAB_PATH" LANG=C.UTF-8 http_proxy="${proxy:-${http_proxy:-}}" \
         unshare --mount --pid --fork --kill-child --propagation private \
         debootstrap --variant=minbase --components="$COMPONENTS" --include=python3,python3-venv,python3-pip,ca-certificates \
-        "$SUITE" "$tree" "$MIRROR" >>"$LOG/image.log" 2>&1
-    printf %s "$SOURCES" >"$tree/etc/apt/sources.list"
+        "$SUITE" "$tree" ${MIRROR:+"$MIRROR"} >>"$LOG/image.log" 2>&1
+    [ -z "$SOURCES" ] || printf %s "$SOURCES" >"$tree/etc/apt/sources.list"
     image_trust "$tree"
     image_like_official "$tree"
     image_slim "$tree"
