@@ -19,6 +19,9 @@ use crate::remote::Remote;
 /// that is lost has to be noticed soon.
 const KEEPALIVE: Duration = Duration::from_secs(2);
 
+/// Of a host that was being worked on when the tool had to end.
+const UNKNOWN: &str = "the tool ended before it was known what serves; the next run puts it right";
+
 /// Does all hosts, and writes what came of each into the document.
 pub(crate) async fn deploy(
     options: &Options,
@@ -41,13 +44,20 @@ pub(crate) async fn deploy(
         let outcome = if failure.is_some() {
             HostOutcome { outcome: Some(Outcome::Skipped), ..HostOutcome::default() }
         } else {
+            // What the document says should this host take too long to give up after a signal.
+            let mut unknown = deploy.clone();
+            unknown.hosts.push(HostOutcome {
+                host: target.to_string(),
+                error: Some(UNKNOWN.to_owned()),
+                ..HostOutcome::default()
+            });
+            document.set(&unknown);
             let report = one(options, target, &connect, &job, context).await;
             failure = report.failure;
             report.outcome
         };
         let (host, url) = (target.to_string(), url(target, &job));
         deploy.hosts.push(HostOutcome { host, url, ..outcome });
-        // At once, so that it is in the document should the next host take too long to give up.
         document.set(&deploy);
     }
     failure.map_or(Ok(()), Err)

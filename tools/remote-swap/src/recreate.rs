@@ -25,10 +25,15 @@ use crate::host::{Host, LocalImage};
 use crate::job::Job;
 use crate::plan::Situation;
 
-/// After a signal: how long the old container may still take to stop before it is killed, and
-/// how long whatever was started last may take to become healthy. Both, once more the latter for
-/// the way back, and the calls between fit into the shell's grace.
-const HURRY: Duration = Duration::from_millis(2_500);
+/// After a signal: how long the old container may still take to stop before it is killed.
+const HURRY_STOP: Duration = Duration::from_secs(1);
+
+/// After a signal: how long the new container may still take to become healthy.
+const HURRY: Duration = Duration::from_secs(2);
+
+/// After a signal: how long the old one may take to answer again. All three leave the calls between
+/// them two of the nine seconds of the shell's grace; mostly the old one answers much sooner.
+const HURRY_BACK: Duration = Duration::from_secs(4);
 
 /// How long evidence may take: the old container waits for it to be put back.
 const EVIDENCE: Duration = Duration::from_secs(3);

@@ -3,7 +3,7 @@
 use slipway_release::Outcome;
 use tokio::time::Instant;
 
-use super::{Failed, HURRY, Ready, Swap, millis, why};
+use super::{Failed, HURRY, HURRY_BACK, HURRY_STOP, Ready, Swap, millis, why};
 use crate::body;
 use crate::container::{Container, Role};
 use crate::error::{HostError, SwapError};
@@ -116,7 +116,7 @@ impl<H: Host> Swap<'_, H> {
         let mut stopping = std::pin::pin!(self.host.stop(&live.id, seconds));
         let hurry = async {
             self.cancelled.cancelled().await;
-            tokio::time::sleep(HURRY).await;
+            tokio::time::sleep(HURRY_STOP).await;
         };
         tokio::select! {
             biased;
@@ -165,7 +165,7 @@ impl<H: Host> Swap<'_, H> {
     /// Waits for the old one: when it first answered, or why it did not.
     async fn came_back(&self, old: &Container) -> Result<Result<Instant, String>, HostError> {
         let hurried = self.cancelled.is_cancelled();
-        let timeout = if hurried { HURRY } else { self.job.waits.health_timeout };
+        let timeout = if hurried { HURRY_BACK } else { self.job.waits.health_timeout };
         let old = Container { restarts: 0, ..old.clone() };
         let (seen, result) = self.released(&old, timeout, SETTLED.min(timeout / 2)).await;
         match result {
