@@ -151,7 +151,7 @@ impl Site for App {
     fn containers(&self) -> Vec<Value> {
         let label = format!("label=dev.slipway.app={}", self.name);
         let listed = app_engine(&["ps", "-aq", "--no-trunc", "--filter", &label]);
-        listed.split_whitespace().map(inspect).collect()
+        listed.split_whitespace().filter_map(inspect_if_there).collect()
     }
 
     fn assert_serves(&self, release: &Release) -> String {
@@ -180,8 +180,18 @@ fn deploy(command: &mut Command, release: &Release) -> Run {
 }
 
 fn inspect(container: &str) -> Value {
-    let answer: Value = serde_json::from_str(&app_engine(&["inspect", container])).unwrap();
-    answer[0].clone()
+    inspect_if_there(container).unwrap_or_else(|| panic!("{container} is gone"))
+}
+
+/// What the engine says of a container; none if it was removed since it was listed.
+fn inspect_if_there(container: &str) -> Option<Value> {
+    let mut docker = Command::new("docker");
+    docker.args(["container", "inspect", container]);
+    let output = docker.env("DOCKER_HOST", from_run_sh("LAB_APP_DOCKER_HOST")).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() || told.contains("No such container"), "{told}");
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+    answer.get(0).cloned()
 }
 
 fn text_of<'a>(value: &'a Value, key: &str) -> &'a str {

@@ -29,15 +29,21 @@ fn a_signal_while_the_old_one_stops() {
     let deploying = Deploying::new(&mut app.swap(&stubborn), two()).until_told("replacing");
     let ended = deploying.signal(Signal::TERM);
     // Brought to whichever end was nearer, and said so.
-    match text_of(host(&ended), "outcome") {
-        "deployed" => {
+    match host(&ended)["outcome"].as_str() {
+        Some("deployed") => {
             assert_eq!(ended.good().exit, 0);
             app.assert_serves(two());
         }
-        _ => {
-            let ended = ended.bad("remote-swap", 143, "interrupted");
-            assert_eq!(host(&ended)["outcome"], "rolled_back");
+        Some(outcome) => {
+            assert_eq!(outcome, "rolled_back");
+            assert_eq!(ended.bad("remote-swap", 143, "interrupted").exit, 143);
             app.assert_serves(one());
+        }
+        // On a machine that is too slow for either, the document does not claim to know.
+        None => {
+            let reason = text_of(host(&ended), "error").to_owned();
+            assert!(reason.contains("before it was known"), "{reason}");
+            assert_eq!(ended.bad("remote-swap", 143, "interrupted").exit, 143);
         }
     }
     app.deployed(two(), &["--env", "NOTE=again", "--stop-timeout", "1s"]);

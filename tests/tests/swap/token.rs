@@ -32,7 +32,8 @@ fn files_with(text: &str) -> Vec<String> {
     const SEARCH: &str = "import sys, subprocess
 text = sys.stdin.readline().strip()
 found = subprocess.run(['grep', '-rlaF', '--devices=skip', '--exclude-dir=overlay2', '-f', '-',
-    '/var', '/etc', '/home', '/root', '/tmp', '/run'], input=text, text=True, stdout=subprocess.PIPE)
+    '/var', '/etc', '/home', '/root', '/tmp', '/run'], input=text, text=True,
+    stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
 print('found', *found.stdout.splitlines(), sep='\\t', flush=True)
 ";
     let (_search, found) = OnServer::python(SEARCH, &format!("{text}\n"));
