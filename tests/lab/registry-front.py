@@ -7,15 +7,17 @@ Prints its port, then passes requests on to UPSTREAM_HOST at UPSTREAM_ADDRESS (T
     no-repository  no upload can begin: the repository does not exist
     flaky          the first four uploads that are begun are answered with 503
     denied         the principal may not upload
-The texts are those of Amazon ECR.
+The texts are those of Amazon ECR. It ends when its stdin does, so that it never outlives a test, however that ended.
 """
 
 import http.client
 import http.server
 import json
+import os
 import re
 import ssl
 import sys
+import threading
 
 ADDRESS, UPSTREAM_HOST, UPSTREAM_ADDRESS, CA, RULE = sys.argv[1:]
 TLS = ssl.create_default_context(cafile=CA)
@@ -111,4 +113,6 @@ class Front(http.server.BaseHTTPRequestHandler):
 
 server = http.server.ThreadingHTTPServer((ADDRESS, 0), Front)
 print(server.server_port, flush=True)
-server.serve_forever()
+threading.Thread(target=server.serve_forever, daemon=True).start()
+sys.stdin.read()
+os._exit(0)

@@ -21,7 +21,7 @@ impl Front {
             .arg(project().join("tests/lab/registry-front.py"))
             .args([&address, &from_run_sh("LAB_REGISTRY"), &from_run_sh("LAB_REGISTRY_ADDR")])
             .args([&from_run_sh("LAB_CA"), rule])
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
