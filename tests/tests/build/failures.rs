@@ -52,6 +52,7 @@ fn mistakes_in_the_dockerfile_are_told_by_line() {
         (" \n", &[], 1, invalid, "is empty"),
         ("FROM scratch AS a\nCOPY . /\n", &["--target", "nope"], 1, invalid, "`nope`"),
         ("FROM scratch\nCOPY not-here /\n", &[], 1, "build_failed", "Dockerfile line 2"),
+        ("FROM scratch\nADD http://127.0.0.1:9/x /\n", &[], 1, "build_failed", "Dockerfile line 2"),
         ("FROM scratch\nCOPY --from=127.0.0.1:9/x /a /\n", &[], 5, no_base, "127.0.0.1:9/x"),
     ] {
         project.write("Dockerfile", dockerfile);

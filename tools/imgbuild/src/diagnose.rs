@@ -74,7 +74,7 @@ fn failed_step(
     path: &Path,
     text: &str,
 ) -> Option<Error> {
-    let place = step.place.as_ref()?;
+    let Some(place) = &step.place else { return failed_source(step, cause, path, text) };
     let line = dockerfile::line_of(text, place.stage.as_deref(), place.number, &place.text);
     Some(Error::Step {
         step: Box::new(FailedStep {
@@ -86,6 +86,25 @@ fn failed_step(
             line,
             exit_code,
             why: cause.to_owned(),
+            log: step.tail(),
+        }),
+    })
+}
+
+/// What an ADD fetches, which the engine does apart from the ADD.
+fn failed_source(step: &Step, cause: &str, path: &Path, text: &str) -> Option<Error> {
+    let found = dockerfile::step_that_adds(text, step.name())?;
+    let why = cause.strip_prefix("failed to load cache key: ").unwrap_or(cause);
+    Some(Error::Step {
+        step: Box::new(FailedStep {
+            stage: found.stage,
+            number: found.number,
+            of: found.of,
+            text: found.text,
+            path: path.to_owned(),
+            line: Some(found.line),
+            exit_code: None,
+            why: why.to_owned(),
             log: step.tail(),
         }),
     })

@@ -38,37 +38,87 @@ pub(crate) fn line_of(
     })
 }
 
-/// The `number`th instruction of the stage that makes a step; FROM is the first.
-fn nth<'a>(
-    instructions: &'a [Instruction],
-    stage: Option<&str>,
+/// A step, by its place in the file.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// The stage's name; none in a file of one stage.
+    pub(crate) stage: Option<String>,
+    /// Its place among the stage's steps, from 1, which is FROM.
+    pub(crate) number: u32,
+    /// How many steps the stage has.
+    pub(crate) of: u32,
+    /// The instruction, white space made uniform.
+    pub(crate) text: String,
+    pub(crate) line: usize,
+}
+
+/// The ADD that fetches `source`: what the engine fetches for it is a step of its own to the
+/// engine, which knows it by the source's address only.
+pub(crate) fn step_that_adds(dockerfile: &str, source: &str) -> Option<Found> {
+    let instructions = parse(dockerfile);
+    let steps = steps(&instructions);
+    let adds = |step: &&Step<'_>| {
+        step.instruction.word == "ADD"
+            && step
+                .instruction
+                .rest
+                .split(' ')
+                .any(|word| word.trim_matches(['"', '[', ']', ',']) == source)
+    };
+    let found = steps.iter().find(adds)?;
+    let of = steps.iter().filter(|step| step.stage == found.stage).count();
+    let stages = instructions.iter().filter(|instruction| instruction.word == "FROM").count();
+    Some(Found {
+        stage: (stages > 1).then(|| found.stage.clone()),
+        number: found.number,
+        of: u32::try_from(of).unwrap_or(u32::MAX),
+        text: format!("{} {}", found.instruction.word, found.instruction.rest),
+        line: found.instruction.line,
+    })
+}
+
+/// An instruction that makes a step, with its place in its stage.
+struct Step<'a> {
+    stage: String,
     number: u32,
-) -> Option<&'a Instruction> {
-    let mut count = 0;
-    let mut inside = false;
-    let mut index = 0;
+    instruction: &'a Instruction,
+}
+
+fn steps(instructions: &[Instruction]) -> Vec<Step<'_>> {
+    let mut steps: Vec<Step<'_>> = Vec::new();
+    let (mut stage, mut number, mut index) = (String::new(), 0, 0);
     for instruction in instructions {
         match instruction.word.as_str() {
             "FROM" => {
                 let name = instruction.rest.rsplit_once(' ').filter(|(before, _)| {
                     before.rsplit(' ').next().is_some_and(|word| word.eq_ignore_ascii_case("as"))
                 });
-                let name = name.map_or_else(
+                stage = name.map_or_else(
                     || format!("stage-{index}"),
                     |(_, name)| name.to_ascii_lowercase(),
                 );
-                inside = stage.is_none_or(|stage| stage.eq_ignore_ascii_case(&name));
                 index += 1;
-                count = 1;
+                number = 1;
             }
-            "RUN" | "COPY" | "ADD" | "WORKDIR" => count += 1,
+            "RUN" | "COPY" | "ADD" | "WORKDIR" => number += 1,
             _ => continue,
         }
-        if inside && count == number {
-            return Some(instruction);
-        }
+        steps.push(Step { stage: stage.clone(), number, instruction });
     }
-    None
+    steps
+}
+
+/// The `number`th instruction of the stage that makes a step; FROM is the first.
+fn nth<'a>(
+    instructions: &'a [Instruction],
+    stage: Option<&str>,
+    number: u32,
+) -> Option<&'a Instruction> {
+    let mut steps = steps(instructions).into_iter();
+    let step = steps.find(|step| {
+        step.number == number && stage.is_none_or(|stage| stage.eq_ignore_ascii_case(&step.stage))
+    });
+    step.map(|step| step.instruction)
 }
 
 fn parse(dockerfile: &str) -> Vec<Instruction> {
@@ -202,5 +252,17 @@ RUN make
         fn any_text_is_read_without_a_fault(file in "([A-Z# \\\\<\n-]|RUN|FROM|<<EOF){0,60}") {
             let _ = line_of(&file, None, 2, "RUN x");
         }
+    }
+
+    #[test]
+    fn an_add_is_found_by_what_it_fetches() {
+        let file = "FROM a AS one\nRUN x\nFROM b\nWORKDIR /w\nADD --chmod=600 \\\n  https://x.example/f /f\nRUN y\n";
+        let found = step_that_adds(file, "https://x.example/f").unwrap();
+        assert_eq!((found.number, found.of, found.line), (3, 4, 5));
+        assert_eq!(found.stage.as_deref(), Some("stage-1"));
+        assert_eq!(found.text, "ADD --chmod=600 https://x.example/f /f");
+        assert_eq!(step_that_adds(file, "https://x.example/other"), None);
+        let json = "FROM a\nADD [\"http://x.example/f\", \"/f\"]\n";
+        assert_eq!(step_that_adds(json, "http://x.example/f").unwrap().stage, None);
     }
 }

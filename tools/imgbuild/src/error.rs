@@ -129,6 +129,11 @@ impl Error {
                 "give the directory that holds it, or --file PATH".to_owned()
             }
             Self::ContextMissing { .. } => "give the directory to build as the argument".to_owned(),
+            Self::Unreadable { source, .. }
+                if source.kind() == std::io::ErrorKind::IsADirectory =>
+            {
+                "a file is wanted there: give another with --file".to_owned()
+            }
             Self::Unreadable { .. } => "make it readable, or name it in .dockerignore".to_owned(),
             Self::NameNotText { .. } => {
                 "rename it, or keep its directory out with .dockerignore".to_owned()
@@ -179,6 +184,9 @@ fn step_hint(step: &FailedStep) -> &'static str {
         Some(127) => "127 means that a command was not found in the image",
         Some(_) if step.log.is_empty() => "it said nothing; add `set -x` to see how far it gets",
         Some(_) => "its output is above",
+        None if step.text.starts_with("ADD") && step.text.contains("://") => {
+            "can the engine reach that address? it is the engine that fetches it"
+        }
         None if step.text.starts_with("COPY") || step.text.starts_with("ADD") => {
             "is the path in the directory that is built, and not kept out by .dockerignore?"
         }

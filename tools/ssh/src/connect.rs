@@ -25,7 +25,6 @@ pub(crate) struct Established {
 /// What was learned about the server.
 pub(crate) struct Facts {
     pub(crate) fingerprint: String,
-    pub(crate) version: String,
 }
 
 /// How far connecting has come, seen from outside, and the means to end it.
@@ -223,8 +222,5 @@ fn check_host_key(target: &Target, session: &Session, trust: &Trust) -> Result<F
     };
     let offered = Offered { blob, fingerprint: format!("SHA256:{}", STANDARD_NO_PAD.encode(hash)) };
     trust.judge(&offered)?;
-    Ok(Facts {
-        fingerprint: offered.fingerprint,
-        version: session.banner().unwrap_or_default().to_owned(),
-    })
+    Ok(Facts { fingerprint: offered.fingerprint })
 }

@@ -23,7 +23,6 @@ pub struct Connection(Arc<Handle>);
 struct Handle {
     host: String,
     fingerprint: String,
-    version: String,
     limit: Duration,
     remote: Remote,
 }
@@ -109,7 +108,6 @@ impl Connection {
         Ok(Self(Arc::new(Handle {
             host: target.host.clone(),
             fingerprint: facts.fingerprint,
-            version: facts.version,
             limit: options.timeout,
             remote,
         })))
@@ -147,12 +145,6 @@ impl Connection {
     #[must_use]
     pub fn server_fingerprint(&self) -> &str {
         &self.0.fingerprint
-    }
-
-    /// How the server calls itself: `SSH-2.0-OpenSSH_9.2p1 …`.
-    #[must_use]
-    pub fn server_version(&self) -> &str {
-        &self.0.version
     }
 
     /// Why the connection is gone, once it is. A stream cannot tell: it ends as if the other side had closed it.

@@ -73,7 +73,6 @@ async fn bytes_go_to_a_socket_a_port_and_a_command() {
     round_trip(connection.tcp("127.0.0.1", port).await.unwrap(), &block, 1).await;
 
     round_trip(connection.exec("cat").await.unwrap(), &block, 1).await;
-    assert!(connection.server_version().starts_with("SSH-2.0-OpenSSH"));
     assert!(connection.failure().is_none());
 }
 
