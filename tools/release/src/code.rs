@@ -158,6 +158,16 @@ codes! {
     PortInUse "port_in_use" FAILED,
     /// The image is for another architecture than the host's.
     ArchMismatch "arch_mismatch" FAILED,
+    /// The clock of the host and that of this machine are too far apart.
+    ClockSkew "clock_skew" FAILED,
+    /// What is live is a newer build than the one to be deployed.
+    OlderBuild "older_build" FAILED,
+    /// The command that was to run before the switch failed.
+    ReleaseCommandFailed "release_command_failed" FAILED,
+    /// The front, which owns the published port, could not be set up or changed.
+    FrontFailed "front_failed" FAILED,
+    /// There is no release to go back to, or it cannot be had any more.
+    RollbackImpossible "rollback_impossible" NEEDS_PERSON,
     /// The container could not be created or started.
     ContainerFailed "container_failed" FAILED,
     /// The new container did not become healthy.

@@ -92,7 +92,7 @@ async fn one(
     };
     step.done("connected");
     match options.strategy {
-        Strategy::Recreate => {
+        Strategy::BlueGreen | Strategy::Recreate => {
             recreate::deploy(&remote, &place, job, &context.ui, &context.cancelled).await
         }
     }

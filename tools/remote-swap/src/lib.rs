@@ -30,7 +30,7 @@ use std::time::Duration;
 
 use slipway_shell::{Context, Document, Failure, Tool};
 
-pub use options::{Options, Strategy};
+pub use options::{Command, Format, LockAction, OnFailure, Options, Strategy};
 
 /// The tool.
 pub struct RemoteSwap;
@@ -42,12 +42,22 @@ impl Tool for RemoteSwap {
     const GRACE: Duration = Duration::from_secs(9);
     type Options = Options;
 
+    fn works_after_errors(given: &Options) -> bool {
+        given.command == Command::Rollback && given.on_error
+    }
+
     async fn run(
         options: Options,
         document: &mut Document,
         context: &Context,
     ) -> Result<(), Failure> {
         let lookup = |name: &str| std::env::var(name).ok();
-        fleet::deploy(&options, document, context, &lookup).await
+        match options.command {
+            Command::Deploy
+            | Command::Plan
+            | Command::Rollback
+            | Command::Status
+            | Command::Lock => fleet::deploy(&options, document, context, &lookup).await,
+        }
     }
 }

@@ -9,10 +9,19 @@ use slipway_shell::Span;
 ///
 /// The image that imgpush pushed is pulled by digest on each host, proved healthy in a container of
 /// its own, and only then put in the place of what runs; whatever fails, the old one serves on.
+/// Without a command it deploys; `plan` tells what that would do, `rollback` goes back to the release
+/// before, `status` tells what is live, and `lock` who deploys at the moment (`lock break` ends that).
 #[derive(Args, Serialize, Deserialize, JsonSchema, Clone, Debug)]
 #[serde(deny_unknown_fields)]
 pub struct Options {
-    /// A server, in order; the first that fails keeps the rest from being touched (repeatable)
+    /// What to do
+    #[arg(value_name = "COMMAND", value_enum, default_value_t = Command::Deploy)]
+    pub command: Command,
+    /// What to do with the lock
+    #[arg(value_name = "ACTION", value_enum)]
+    pub action: Option<LockAction>,
+
+    /// A server, in order; the first is done alone, before the rest (repeatable)
     #[arg(long, value_name = "USER@HOST[:PORT]")]
     pub host: Vec<String>,
     /// The application's name on its hosts [default: the repository's last component]
@@ -24,6 +33,64 @@ pub struct Options {
     /// How the container is replaced
     #[arg(long, value_enum, default_value_t = Strategy::Recreate)]
     pub strategy: Strategy,
+    /// Take the port over from this container, which is not ours
+    #[arg(long, value_name = "CONTAINER")]
+    pub adopt: Option<String>,
+    /// Replace a newer build by an older one
+    #[arg(long)]
+    pub allow_older: bool,
+    /// Run this in a container of the new image, once, before anything is switched
+    #[arg(long, value_name = "COMMAND")]
+    pub release_command: Option<String>,
+    /// How long that may take
+    #[arg(long, value_name = "DURATION", default_value_t = Span::secs(300))]
+    pub release_timeout: Span,
+    /// How many releases to keep on a host, the live one included
+    #[arg(long, value_name = "NUMBER", default_value_t = 3)]
+    pub keep: u16,
+    /// How long to wait for another deploy of the application to end
+    #[arg(long, value_name = "DURATION", default_value_t = Span::secs(30))]
+    pub wait_lock: Span,
+    /// The disk space that has to be free on a host beside what the image takes
+    #[arg(long, value_name = "BYTES", default_value = "256m")]
+    pub min_free: String,
+    /// Tell every step and how long it took
+    #[arg(long)]
+    pub progress: bool,
+
+    /// The front's image: HAProxy 2.4 or newer [default: that of the front that runs, else haproxy:3.2]
+    #[arg(long, value_name = "IMAGE", help_heading = "Blue-green")]
+    pub front_image: Option<String>,
+    /// How long to watch the new container after the switch, with the old one ready to take over
+    #[arg(long, value_name = "DURATION", default_value_t = Span::secs(5), help_heading = "Blue-green")]
+    pub soak: Span,
+    /// How long requests to the old container may take to end before it is stopped
+    #[arg(long, value_name = "DURATION", default_value_t = Span::secs(30), help_heading = "Blue-green")]
+    pub drain_timeout: Span,
+
+    /// Go back to this release [default: the one before the live one]
+    #[arg(long, value_name = "DIGEST|DEPLOY_ID", help_heading = "Rollback")]
+    pub to: Option<String>,
+    /// Go back only if the document carries an error of a later tool
+    #[arg(long, help_heading = "Rollback")]
+    pub on_error: bool,
+
+    /// Print the status as a document or as a table for people
+    #[arg(long, value_enum, default_value_t = Format::Json, help_heading = "Status")]
+    pub format: Format,
+
+    /// How many hosts to do at once after the first, as a number or a share such as 25%
+    #[arg(long, value_name = "NUMBER|PERCENT", default_value = "1", help_heading = "Fleet")]
+    pub parallel: String,
+    /// How long to wait between two batches of hosts
+    #[arg(long, value_name = "DURATION", default_value_t = Span::secs(0), help_heading = "Fleet")]
+    pub pause: Span,
+    /// What to do when a host fails
+    #[arg(long, value_enum, default_value_t = OnFailure::Rollback, help_heading = "Fleet")]
+    pub on_failure: OnFailure,
+    /// With --on-failure continue: how many hosts have to succeed [default: all]
+    #[arg(long, value_name = "NUMBER|PERCENT", help_heading = "Fleet")]
+    pub quorum: Option<String>,
 
     /// Publish a port of the container on the host (repeatable)
     #[arg(short, long, value_name = "[IP:]PORT:PORT[/udp]", help_heading = "Container")]
@@ -95,10 +162,58 @@ pub struct Options {
     pub docker_socket: String,
 }
 
+/// What to do.
+#[derive(ValueEnum, Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum Command {
+    /// Put the release in the place of what runs
+    Deploy,
+    /// Tell what a deploy would do, and do nothing
+    Plan,
+    /// Go back to an earlier release
+    Rollback,
+    /// Tell what is live
+    Status,
+    /// Tell who deploys at the moment
+    Lock,
+}
+
+/// What to do with the lock.
+#[derive(ValueEnum, Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum LockAction {
+    /// Take it from whoever holds it
+    Break,
+}
+
+/// How the status is printed.
+#[derive(ValueEnum, Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum Format {
+    /// As a document
+    Json,
+    /// For people
+    Table,
+}
+
+/// What to do with a fleet when one of its hosts fails.
+#[derive(ValueEnum, Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnFailure {
+    /// Touch no further host, and take those back that have the new release
+    Rollback,
+    /// Touch no further host
+    Halt,
+    /// Go on with the rest
+    Continue,
+}
+
 /// How the container is replaced.
 #[derive(ValueEnum, Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
 pub enum Strategy {
+    /// Start the new one beside the old one, and let a front that owns the port pass to it
+    BlueGreen,
     /// Prove the new one beside the old one, stop the old one, start the new one on its port
     Recreate,
 }
@@ -108,6 +223,7 @@ impl Strategy {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::BlueGreen => "blue-green",
             Self::Recreate => "recreate",
         }
     }

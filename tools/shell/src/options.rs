@@ -84,6 +84,11 @@ impl<O: Args + Serialize + DeserializeOwned> CommandLine<O> {
         Ok(Self { tool, given, matches, common })
     }
 
+    /// What flags and environment say, without the document.
+    pub(crate) fn given(&self) -> &O {
+        &self.given
+    }
+
     /// The options, with the document's settings where neither flag nor environment said anything.
     pub(crate) fn options(self, document: &Document) -> Result<O, Failure> {
         let settings = document.settings(self.tool)?;

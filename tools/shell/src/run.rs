@@ -1,6 +1,7 @@
 //! Running a tool: from its arguments and streams to its exit code.
 
 use std::any::Any;
+use std::cell::OnceCell;
 use std::ffi::OsString;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
@@ -30,6 +31,12 @@ pub trait Tool {
     /// struct's doc comment is the text at the head of `--help`.
     type Options: Args + Serialize + DeserializeOwned + JsonSchema;
 
+    /// Whether the tool has work to do although an earlier tool failed. The first error travels on
+    /// and decides the exit code whatever comes of that work.
+    fn works_after_errors(_given: &Self::Options) -> bool {
+        false
+    }
+
     /// Does the tool's step, and writes its section into the document. A section set before a
     /// failure is kept beside the error.
     ///
@@ -48,6 +55,16 @@ pub struct Context {
     pub ui: Ui,
     /// Cancelled on the first SIGINT or SIGTERM.
     pub cancelled: CancellationToken,
+    /// A text to print in the place of the document, for people who asked for it.
+    pub text: OnceCell<String>,
+}
+
+impl Context {
+    /// A context that shows people what is said there.
+    #[must_use]
+    pub fn new(ui: Ui) -> Self {
+        Self { ui, cancelled: CancellationToken::new(), text: OnceCell::new() }
+    }
 }
 
 /// The three streams of a tool.
@@ -84,18 +101,21 @@ pub fn run<T: Tool>(args: impl IntoIterator<Item = OsString>, mut streams: Strea
     let line = match CommandLine::<T::Options>::parse(T::NAME, T::VERSION, args) {
         Ok(line) => line,
         Err(error) if error.use_stderr() => return usage::<T>(&error, streams),
-        Err(help) => return print(&mut streams, &help.to_string()),
+        Err(help) => return print(&mut streams.output, &streams.ui, &help.to_string()),
     };
     if line.common.schema {
         let schema = schema(&[settings_schema::<T>()]);
         let text = serde_json::to_string_pretty(&schema).unwrap_or_default();
-        return print(&mut streams, &format!("{text}\n"));
+        return print(&mut streams.output, &streams.ui, &format!("{text}\n"));
     }
     let reveal = line.common.reveal;
     let input = if line.common.no_input { Input::None } else { streams.input };
-    let context = Context { ui: streams.ui.clone(), cancelled: CancellationToken::new() };
+    let context = Context::new(streams.ui.clone());
     let mut document = Document::default();
     let end = guarded(work::<T>(Some(line), input, &mut document, &context));
+    if let (Ok(End::Done), Some(text)) = (&end, context.text.get()) {
+        return print(&mut streams.output, &streams.ui, text);
+    }
     finish(T::NAME, document, end, streams.output, &streams.ui, reveal)
 }
 
@@ -149,15 +169,38 @@ async fn work<T: Tool>(
     if let Some(read) = read.map_err(|_| Failure::new(Code::Internal, "the reader is gone"))?? {
         *document = read;
     }
-    if let Some(code) = document.error_exit() {
-        return Ok(End::PassedOn(code));
+    let earlier = document.error_exit();
+    let line = match (line, earlier) {
+        (Some(line), Some(_)) if T::works_after_errors(line.given()) => line,
+        (_, Some(code)) => return Ok(End::PassedOn(code)),
+        (Some(line), None) => line,
+        (None, None) => return Ok(End::Done),
+    };
+    let done = match line.options(document) {
+        Ok(options) => run_until_signalled::<T>(options, document, context, &mut signalled).await,
+        Err(failure) => Err(failure),
+    };
+    match (earlier, done) {
+        (None, done) => done.map(|()| End::Done),
+        (Some(code), done) => {
+            if let Err(failure) = done {
+                context.ui.failure(&failure);
+            }
+            Ok(End::PassedOn(code))
+        }
     }
-    let Some(line) = line else { return Ok(End::Done) };
-    let options = line.options(document)?;
+}
 
+/// Does the tool's work; a signal ends it, after the tool's grace.
+async fn run_until_signalled<T: Tool>(
+    options: T::Options,
+    document: &mut Document,
+    context: &Context,
+    signalled: &mut impl AsyncFnMut() -> (&'static str, u8),
+) -> Result<(), Failure> {
     let mut running = std::pin::pin!(T::run(options, document, context));
     let signal = tokio::select! {
-        result = &mut running => return result.map(|()| End::Done),
+        result = &mut running => return result,
         signal = signalled() => signal,
     };
     context.cancelled.cancel();
@@ -170,7 +213,7 @@ async fn work<T: Tool>(
         again = signalled() => return Err(interrupted(again, None)),
         () = tokio::time::sleep(T::GRACE) => return Err(interrupted(signal, None)),
     };
-    result.map(|()| End::Done).map_err(|failure| interrupted(signal, Some(failure)))
+    result.map_err(|failure| interrupted(signal, Some(failure)))
 }
 
 /// The failure of a tool that was told to end. What it says of its own failing is kept, and its
@@ -260,7 +303,7 @@ fn usage<T: Tool>(error: &clap::Error, streams: Streams) -> u8 {
         streams.ui.failure(&failure);
         return failure.exit;
     }
-    let context = Context { ui: streams.ui.clone(), cancelled: CancellationToken::new() };
+    let context = Context::new(streams.ui.clone());
     let mut document = Document::default();
     let end = match guarded(work::<T>(None, streams.input, &mut document, &context)) {
         Ok(End::PassedOn(code)) => Ok(End::PassedOn(code)),
@@ -288,16 +331,16 @@ fn tip(error: &clap::Error, text: &str) -> Option<String> {
     Some(tip.to_owned())
 }
 
-/// Prints what was asked for instead of work: help, version, schema.
-fn print(streams: &mut Streams, text: &str) -> u8 {
-    match streams.output.text(text) {
+/// Prints what was asked for instead of the document: help, version, schema, a table.
+fn print(output: &mut Output, ui: &Ui, text: &str) -> u8 {
+    match output.text(text) {
         Ok(()) => exit::DONE,
         // `tool --help | head -1` is no failure.
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => exit::DONE,
         Err(error) => {
             let message = format!("stdout cannot be written: {error}");
             let failure = Failure::new(Code::OutputFailed, message);
-            streams.ui.failure(&failure);
+            ui.failure(&failure);
             failure.exit
         }
     }
