@@ -104,7 +104,7 @@ section!(Push "push");
 pub struct Deploy {
     /// The application's name on its hosts.
     pub app: Option<String>,
-    /// How containers were replaced: `recreate`.
+    /// How containers were replaced: `blue-green` or `recreate`.
     pub strategy: Option<String>,
     /// The name of this deploy: unique, and ordered by time.
     pub deploy_id: Option<String>,
@@ -136,6 +136,11 @@ pub struct HostOutcome {
     pub unserved_ms: Option<u64>,
     /// How long the pull took, in milliseconds.
     pub pull_ms: Option<u64>,
+    /// How long the new container took to become healthy, in milliseconds.
+    pub start_ms: Option<u64>,
+    /// How long the new container was watched and the old one ended its requests and stopped, in
+    /// milliseconds; the new one serves meanwhile.
+    pub drain_ms: Option<u64>,
     /// How long all of it took on this host, in milliseconds.
     pub swap_ms: Option<u64>,
     /// How it ended.
@@ -154,7 +159,7 @@ pub enum Outcome {
     Unchanged,
     /// It failed before anything was changed; what served before serves on.
     Failed,
-    /// It failed after the old container was stopped, and the old one serves again.
+    /// It failed after the switch, and what served before serves again.
     RolledBack,
     /// It failed and nothing serves.
     Broken,

@@ -18,7 +18,7 @@ pub(crate) fn name(job: &Job, role: Role) -> String {
     let name = format!("{}-{}", job.app, job.deploy_id);
     match role {
         Role::Candidate => format!("{name}-candidate"),
-        Role::Release => name,
+        Role::Release | Role::Front => name,
     }
 }
 
@@ -77,7 +77,7 @@ fn sooner(job: &Job) -> HealthConfig {
     HealthConfig { interval: Some(interval), ..HealthConfig::default() }
 }
 
-fn bindings(published: &[Publish]) -> PortMap {
+pub(crate) fn bindings(published: &[Publish]) -> PortMap {
     let mut map = PortMap::new();
     for one in published {
         let binding = PortBinding {

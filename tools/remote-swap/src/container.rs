@@ -10,6 +10,7 @@ use slipway_engine::bollard::models::{
 };
 
 use crate::publish::{Protocol, Publish};
+use crate::slot::Slot;
 use crate::spec::Health;
 
 /// Labels of a container. Names and tags are for people; these say what a container is.
@@ -32,6 +33,8 @@ pub(crate) mod label {
     pub(crate) const HEALTH_PORT: &str = "dev.slipway.health-port";
     /// The release's tag, for people.
     pub(crate) const TAG: &str = "dev.slipway.tag";
+    /// Its place behind the front: `blue` or `green`.
+    pub(crate) const SLOT: &str = "dev.slipway.slot";
     /// The commit, for people.
     pub(crate) const REVISION: &str = "dev.slipway.revision";
 }
@@ -43,6 +46,8 @@ pub(crate) enum Role {
     Candidate,
     /// It serves, served, or is going to.
     Release,
+    /// It owns the published ports and passes what comes to a slot.
+    Front,
 }
 
 impl Role {
@@ -50,6 +55,7 @@ impl Role {
         match self {
             Self::Candidate => "candidate",
             Self::Release => "release",
+            Self::Front => "front",
         }
     }
 }
@@ -114,8 +120,19 @@ impl Container {
     pub(crate) fn role(&self) -> Role {
         match self.label(label::ROLE) {
             Some("candidate") => Role::Candidate,
+            Some("front") => Role::Front,
             _ => Role::Release,
         }
+    }
+
+    /// Its place behind the front, if it has one.
+    pub(crate) fn slot(&self) -> Option<Slot> {
+        self.label(label::SLOT).and_then(Slot::parse)
+    }
+
+    /// What orders containers by age: ids make the order total.
+    pub(crate) fn age(&self) -> (Timestamp, &str) {
+        (self.created, &self.id)
     }
 
     /// Running, or meant to at any moment.

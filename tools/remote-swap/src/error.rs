@@ -50,6 +50,18 @@ pub(crate) enum SwapError {
     Gone { what: &'static str },
     #[error("the {what} did not become healthy within {} s: {reason}", limit.as_secs_f32())]
     Unhealthy { what: &'static str, limit: Duration, reason: String },
+    #[error("the front cannot be {what}: {reason}")]
+    Front { what: &'static str, reason: String },
+    #[error("the front's image {image} cannot be had: {source}")]
+    FrontImage { image: String, source: HostError },
+    #[error("--adopt {name}: {reason}")]
+    Adopt { name: String, reason: &'static str },
+    #[error("the published port does not answer from the new container: {reason}")]
+    NotThroughPort { reason: String },
+    #[error("the new container did not hold: {reason}")]
+    DidNotHold { reason: String },
+    #[error("{cause}; the old container or the new one serves, and both are healthy")]
+    Undecided { cause: Box<SwapError> },
     #[error("another deploy of {app} is under way on this host")]
     Overtaken { app: String },
     #[error("interrupted")]
@@ -128,6 +140,16 @@ impl HostError {
 }
 
 impl SwapError {
+    /// Whether it is the way to the engine that is gone.
+    pub(crate) fn is_lost(&self) -> bool {
+        match self {
+            Self::Host(error)
+            | Self::Container { source: error, .. }
+            | Self::FrontImage { source: error, .. } => error.is_lost(),
+            _ => false,
+        }
+    }
+
     /// As it is told to people. `place` is the host.
     pub(crate) fn failure(&self, place: &str) -> Failure {
         let message = format!("{place}: {self}");
@@ -145,6 +167,19 @@ impl SwapError {
                 .hint("another deploy of the same application may be under way"),
             Self::Overtaken { .. } => Failure::new(Code::ContainerFailed, message)
                 .hint("let the other one end, then run it again")
+                .retryable(true),
+            Self::Front { .. } => Failure::new(Code::FrontFailed, message)
+                .hint("docker logs of the container APP-front-… on the host tells more; --strategy recreate does without a front"),
+            Self::FrontImage { source, .. } => Failure { message, ..source.failure(String::new()) }
+                .hint("--front-image names another one, such as a copy in a registry that the host can reach"),
+            Self::Adopt { .. } => Failure::new(Code::Usage, message)
+                .hint("name the container that publishes the port now; docker ps on the host lists them"),
+            Self::NotThroughPort { .. } | Self::DidNotHold { .. } => {
+                Failure::new(Code::Unhealthy, message)
+                    .hint("error.evidence holds the last answer and the end of its log")
+            }
+            Self::Undecided { cause } => Failure { message, ..cause.failure(place) }
+                .hint("run it again as soon as the host answers: it finishes what was begun")
                 .retryable(true),
             Self::Unhealthy { .. } => Failure::new(Code::Unhealthy, message)
                 .hint("error.evidence holds the last answer and the end of its log; --health-path and --health-timeout say what is waited for"),

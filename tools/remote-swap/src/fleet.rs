@@ -7,6 +7,7 @@ use slipway_release::{Code, Deploy, Document, Failure, HostOutcome, Outcome};
 use slipway_shell::Context;
 use slipway_ssh::{ConnectOptions, Credential, HostKeyPolicy, Target, default_credentials};
 
+use crate::bluegreen;
 use crate::env::Lookup;
 use crate::error::SwapError;
 use crate::job::Job;
@@ -92,7 +93,10 @@ async fn one(
     };
     step.done("connected");
     match options.strategy {
-        Strategy::BlueGreen | Strategy::Recreate => {
+        Strategy::BlueGreen => {
+            bluegreen::deploy(&remote, &place, job, &context.ui, &context.cancelled).await
+        }
+        Strategy::Recreate => {
             recreate::deploy(&remote, &place, job, &context.ui, &context.cancelled).await
         }
     }

@@ -8,7 +8,7 @@ use slipway_release::{Code, Document, Failure, Image, Push, Registry};
 use crate::deploy_id;
 use crate::env::Lookup;
 use crate::evidence::Scrub;
-use crate::options::Options;
+use crate::options::{Options, Strategy};
 use crate::spec::{Spec, SpecError, value};
 use crate::values;
 
@@ -26,6 +26,12 @@ pub(crate) struct Job {
     pub(crate) spec: Spec,
     pub(crate) spec_hash: String,
     pub(crate) waits: Waits,
+    /// A container of somebody else's whose port is to be taken over.
+    pub(crate) adopt: Option<String>,
+    /// The front's image, where one is asked for.
+    pub(crate) front_image: Option<String>,
+    /// How many releases stay on a host, the live one included.
+    pub(crate) keep: u16,
     pub(crate) scrub: Scrub,
 }
 
@@ -35,6 +41,10 @@ pub(crate) struct Waits {
     pub(crate) health_timeout: Duration,
     pub(crate) health_interval: Duration,
     pub(crate) pull_timeout: Duration,
+    /// How long the new container is watched after the switch.
+    pub(crate) soak: Duration,
+    /// How long the old one may take to end what is in flight.
+    pub(crate) drain_timeout: Duration,
 }
 
 impl Job {
@@ -59,6 +69,13 @@ impl Job {
         };
         let app = value("app", &app, values::app)?;
         let spec = Spec::from_options(options, lookup)?;
+        if options.strategy == Strategy::BlueGreen {
+            fits_front(&spec)?;
+        }
+        if options.keep == 0 {
+            let message = "--keep 0: the live release is kept in any case";
+            return Err(Failure::new(Code::Usage, message).hint("write 1 or more"));
+        }
         let (auth, password) = credentials(registry, &reference);
         let secrets = spec.environment.secrets().iter().cloned();
         // What the document says of an image is of the image that it names.
@@ -76,11 +93,35 @@ impl Job {
                 health_timeout: options.health_timeout.0,
                 health_interval: options.health_interval.0.max(Duration::from_millis(10)),
                 pull_timeout: options.pull_timeout.0,
+                soak: options.soak.0,
+                drain_timeout: options.drain_timeout.0,
             },
+            adopt: options.adopt.clone(),
+            front_image: options.front_image.clone(),
+            keep: options.keep,
             scrub: Scrub::new(secrets.chain(password)),
             spec,
         })
     }
+}
+
+/// Whether a front can pass on what the application publishes.
+fn fits_front(spec: &Spec) -> Result<(), Failure> {
+    let refused = |message: String| {
+        Err(Failure::new(Code::Usage, message)
+            .hint("--strategy recreate does without a front: it stops the old one, then starts the new one"))
+    };
+    if let Some(one) = spec.publish.iter().find(|one| !one.is_tcp()) {
+        return refused(format!(
+            "--publish {one}: the front of --strategy blue-green passes HTTP on, and no UDP"
+        ));
+    }
+    if spec.publish.is_empty() {
+        return refused(
+            "--strategy blue-green needs a --publish: the port that its front owns".to_owned(),
+        );
+    }
+    Ok(())
 }
 
 fn pushed(push: Option<Push>) -> Result<String, Failure> {

@@ -5,6 +5,7 @@
 //! mean, the checks before anything is changed) stands apart from what does I/O, and everything
 //! that is asked of a host goes through one narrow trait, so that tests can make any of it fail.
 
+mod bluegreen;
 mod body;
 mod calls;
 mod container;
@@ -13,6 +14,7 @@ mod env;
 mod error;
 mod evidence;
 mod fleet;
+mod front;
 mod gate;
 mod host;
 mod job;
@@ -23,6 +25,7 @@ mod preflight;
 mod publish;
 mod recreate;
 mod remote;
+mod slot;
 mod spec;
 mod values;
 

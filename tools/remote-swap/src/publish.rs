@@ -45,6 +45,10 @@ impl Publish {
         }
     }
 
+    pub(crate) fn is_tcp(&self) -> bool {
+        self.protocol == Protocol::Tcp
+    }
+
     /// Whether both cannot be published at once.
     pub(crate) fn collides(&self, other: &Self) -> bool {
         let everywhere = |ip: Option<IpAddr>| ip.is_none_or(|ip| ip.is_unspecified());

@@ -29,7 +29,7 @@ use crate::plan::Situation;
 const HURRY_STOP: Duration = Duration::from_secs(1);
 
 /// After a signal: how long the new container may still take to become healthy.
-const HURRY: Duration = Duration::from_secs(2);
+pub(crate) const HURRY: Duration = Duration::from_secs(2);
 
 /// After a signal: how long the old one may take to answer again. All three leave the calls between
 /// them two of the nine seconds of the shell's grace; mostly the old one answers much sooner.
@@ -48,10 +48,10 @@ pub(crate) struct Report {
 }
 
 /// A failure, and in what state it left the host.
-struct Failed {
-    error: SwapError,
-    outcome: Outcome,
-    evidence: Option<Evidence>,
+pub(crate) struct Failed {
+    pub(crate) error: SwapError,
+    pub(crate) outcome: Outcome,
+    pub(crate) evidence: Option<Evidence>,
 }
 
 impl<E: Into<SwapError>> From<E> for Failed {
@@ -84,51 +84,65 @@ pub(crate) async fn deploy<H: Host>(
     cancelled: &CancellationToken,
 ) -> Report {
     let begun = Instant::now();
-    let outcome = HostOutcome {
-        host: place.to_owned(),
-        reference: Some(job.reference.to_string()),
-        ..HostOutcome::default()
-    };
-    let mut swap = Swap { host, place, job, ui, cancelled, outcome };
+    let mut swap = Swap::new(host, place, job, ui, cancelled);
     let result = swap.run().await;
-    let mut outcome = swap.outcome;
-    outcome.swap_ms = Some(millis(begun.elapsed()));
-    let failure = match result {
-        Ok(end) => {
-            outcome.outcome = Some(end);
-            None
-        }
-        Err(failed) => {
-            let mut failure = failed.error.failure(place);
-            if let Some(seen) = failed.evidence {
-                for line in seen.last_lines(&job.scrub) {
-                    ui.raw(&format!("  | {line}"));
-                }
-                failure.evidence = Some(seen.value(place, &job.scrub));
-            }
-            failure.message = job.scrub.text(&failure.message);
-            outcome.outcome = Some(failed.outcome);
-            outcome.error = Some(failure.message.clone());
-            Some(failure)
-        }
-    };
-    Report { outcome, failure }
+    swap.report(begun, result)
 }
 
-fn millis(duration: Duration) -> u64 {
+pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-struct Swap<'a, H> {
-    host: &'a H,
-    place: &'a str,
-    job: &'a Job,
-    ui: &'a Ui,
-    cancelled: &'a CancellationToken,
-    outcome: HostOutcome,
+/// A deploy under way on one host.
+pub(crate) struct Swap<'a, H> {
+    pub(crate) host: &'a H,
+    pub(crate) place: &'a str,
+    pub(crate) job: &'a Job,
+    pub(crate) ui: &'a Ui,
+    pub(crate) cancelled: &'a CancellationToken,
+    pub(crate) outcome: HostOutcome,
 }
 
-impl<H: Host> Swap<'_, H> {
+impl<'a, H: Host> Swap<'a, H> {
+    pub(crate) fn new(
+        host: &'a H,
+        place: &'a str,
+        job: &'a Job,
+        ui: &'a Ui,
+        cancelled: &'a CancellationToken,
+    ) -> Self {
+        let outcome = HostOutcome {
+            host: place.to_owned(),
+            reference: Some(job.reference.to_string()),
+            ..HostOutcome::default()
+        };
+        Self { host, place, job, ui, cancelled, outcome }
+    }
+
+    /// What came of it, for the document and for people.
+    pub(crate) fn report(self, begun: Instant, result: Result<Outcome, Failed>) -> Report {
+        let Self { place, job, ui, mut outcome, .. } = self;
+        outcome.swap_ms = Some(millis(begun.elapsed()));
+        let failed = match result {
+            Ok(end) => {
+                outcome.outcome = Some(end);
+                return Report { outcome, failure: None };
+            }
+            Err(failed) => failed,
+        };
+        let mut failure = failed.error.failure(place);
+        if let Some(seen) = failed.evidence {
+            for line in seen.last_lines(&job.scrub) {
+                ui.raw(&format!("  | {line}"));
+            }
+            failure.evidence = Some(seen.value(place, &job.scrub));
+        }
+        failure.message = job.scrub.text(&failure.message);
+        outcome.outcome = Some(failed.outcome);
+        outcome.error = Some(failure.message.clone());
+        Report { outcome, failure: Some(failure) }
+    }
+
     async fn run(&mut self) -> Result<Outcome, Failed> {
         let cancelled = self.cancelled;
         let prepared = tokio::select! {
@@ -154,25 +168,25 @@ impl<H: Host> Swap<'_, H> {
         }
     }
 
-    fn step(&self, text: &str) -> slipway_shell::Step {
+    pub(crate) fn step(&self, text: &str) -> slipway_shell::Step {
         self.ui.step(format!("{}: {text}", self.place))
     }
 
-    fn say(&self, text: &str) {
+    pub(crate) fn say(&self, text: &str) {
         self.ui.say(&format!("{}: {text}", self.place));
     }
 
-    fn warn(&self, text: &str) {
+    pub(crate) fn warn(&self, text: &str) {
         self.ui.warn(&self.job.scrub.text(&format!("{}: {text}", self.place)));
     }
 
-    fn serves(&mut self, id: &str, name: &str) {
+    pub(crate) fn serves(&mut self, id: &str, name: &str) {
         self.outcome.container = Some(name.to_owned());
         self.outcome.container_id = Some(id.to_owned());
     }
 
     /// Ends a container that serves nobody, and removes it.
-    async fn dismiss(&self, id: &str, volumes: bool) -> Result<(), HostError> {
+    pub(crate) async fn dismiss(&self, id: &str, volumes: bool) -> Result<(), HostError> {
         // What does not stop is killed by the removal.
         if let Err(error) = self.host.stop(id, DISMISS).await
             && error.is_lost()
@@ -183,7 +197,7 @@ impl<H: Host> Swap<'_, H> {
     }
 
     /// Removes what this deploy has made; nothing of it serves.
-    async fn sweep(&self) {
+    pub(crate) async fn sweep(&self) {
         let work = async {
             for one in self.host.containers(&self.job.app).await? {
                 if one.label(label::DEPLOY_ID) == Some(&self.job.deploy_id) {
@@ -199,7 +213,7 @@ impl<H: Host> Swap<'_, H> {
         }
     }
 
-    async fn evidence(&self, phase: &'static str, id: &str, seen: Seen) -> Evidence {
+    pub(crate) async fn evidence(&self, phase: &'static str, id: &str, seen: Seen) -> Evidence {
         let asked = async {
             let container = self.host.inspect(id).await.ok().flatten();
             (container, self.host.log(id, LOG_LINES).await.unwrap_or_default())
@@ -211,14 +225,14 @@ impl<H: Host> Swap<'_, H> {
 }
 
 /// A reference for people: the repository and what tells digests apart at a glance.
-fn short(reference: &Reference) -> String {
+pub(crate) fn short(reference: &Reference) -> String {
     let digest = reference.digest().unwrap_or_default();
     let digest: String = digest.chars().take("sha256:".len() + 12).collect();
     format!("{}@{digest}", reference.path())
 }
 
 /// What a closed gate means.
-fn why(what: &'static str, closed: Closed, seen: &Seen, limit: Duration) -> SwapError {
+pub(crate) fn why(what: &'static str, closed: Closed, seen: &Seen, limit: Duration) -> SwapError {
     match closed {
         Closed::Exited => {
             let container = seen.container.as_ref();

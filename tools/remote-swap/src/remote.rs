@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use slipway_engine::{Engine, Error as EngineError};
+use slipway_probe::Answer;
 use slipway_ssh::{ConnectOptions, Error as SshError, Target};
 use tokio::net::UnixStream;
 use tokio::time::{Instant, timeout};
@@ -139,22 +140,39 @@ impl Remote {
         path: &str,
         limit: Duration,
     ) -> Result<Probe> {
-        let silent = |reason: String| Ok(Probe::Silent { reason });
+        Ok(match self.request(ip, port, path, None, limit).await? {
+            Ok(answer) => Probe::Answer { status: answer.status.as_u16(), body: answer.head() },
+            Err(reason) => Probe::Silent { reason },
+        })
+    }
+
+    /// One HTTP request through a forwarded port, with a header that is a secret if one is given;
+    /// or why there is no answer.
+    pub(crate) async fn request(
+        &self,
+        ip: IpAddr,
+        port: u16,
+        path: &str,
+        header: Option<(&str, &str)>,
+        limit: Duration,
+    ) -> Result<std::result::Result<Answer, String>> {
         let place = std::net::SocketAddr::new(ip, port).to_string();
-        let request = match slipway_probe::Request::new(&place, path, limit) {
+        let request = slipway_probe::Request::new(&place, path, limit);
+        let request = match header {
+            Some((name, value)) => request.and_then(|request| request.header(name, value)),
+            None => request,
+        };
+        let request = match request {
             Ok(request) => request,
-            Err(error) => return silent(error.to_string()),
+            Err(error) => return Ok(Err(error.to_string())),
         };
         let stream = match timeout(limit, self.stream(ip, port)).await {
             Ok(Ok(Ok(stream))) => stream,
-            Ok(Ok(Err(reason))) => return silent(reason),
+            Ok(Ok(Err(reason))) => return Ok(Err(reason)),
             Ok(Err(error)) => return Err(error),
-            Err(_) => return silent(format!("no connection within {} s", limit.as_secs_f32())),
+            Err(_) => return Ok(Err(format!("no connection within {} s", limit.as_secs_f32()))),
         };
-        match slipway_probe::over(stream, &request).await {
-            Ok(answer) => Ok(Probe::Answer { status: answer.status.as_u16(), body: answer.head() }),
-            // A stream through a connection that is gone just ends; the next call finds out.
-            Err(error) => silent(error.to_string()),
-        }
+        // A stream through a connection that is gone just ends; the next call finds out.
+        Ok(slipway_probe::over(stream, &request).await.map_err(|error| error.to_string()))
     }
 }

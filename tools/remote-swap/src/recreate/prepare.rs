@@ -165,7 +165,10 @@ impl<H: Host> Swap<'_, H> {
     }
 
     /// Looks at the host, and gets the image to it.
-    async fn image(&mut self, live: Option<&Container>) -> Result<LocalImage, SwapError> {
+    pub(crate) async fn image(
+        &mut self,
+        live: Option<&Container>,
+    ) -> Result<LocalImage, SwapError> {
         let job = self.job;
         let platform = self.host.platform().await?;
         if let Some(image) = &job.platform {

@@ -108,11 +108,8 @@ impl<H: Host> Swap<'_, H> {
     }
 
     /// Stops the old one within its stop timeout, or soon after a signal.
-    async fn stop(&self, live: &Container) -> Result<(), HostError> {
-        let seconds = self.job.spec.stop_timeout.unwrap_or_else(|| {
-            let own = live.stop_timeout.filter(|seconds| *seconds >= 0).unwrap_or(ENGINE_STOP);
-            i32::try_from(own).unwrap_or(i32::MAX)
-        });
+    pub(crate) async fn stop(&self, live: &Container) -> Result<(), HostError> {
+        let seconds = self.stop_seconds(live);
         let mut stopping = std::pin::pin!(self.host.stop(&live.id, seconds));
         let hurry = async {
             self.cancelled.cancelled().await;
@@ -125,6 +122,14 @@ impl<H: Host> Swap<'_, H> {
         }
         self.host.kill(&live.id).await?;
         stopping.await
+    }
+
+    /// How long a container may take to stop, in seconds.
+    pub(crate) fn stop_seconds(&self, one: &Container) -> i32 {
+        self.job.spec.stop_timeout.unwrap_or_else(|| {
+            let own = one.stop_timeout.filter(|seconds| *seconds >= 0).unwrap_or(ENGINE_STOP);
+            i32::try_from(own).unwrap_or(i32::MAX)
+        })
     }
 
     /// Takes the new one away and starts the old one again.

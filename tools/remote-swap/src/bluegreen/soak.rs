@@ -1,0 +1,136 @@
+//! After the switch: the new container is watched, the old one ends what it is busy with.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{FrontWork, Ready};
+use crate::container::{Container, HealthCheckStatus, Status};
+use crate::error::{HostError, SwapError};
+use crate::front::FrontHost;
+use crate::gate::Seen;
+use crate::recreate::{Swap, millis};
+
+/// The pause between two looks.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// So many bad answers in a row are no accident.
+const BAD: u32 = 3;
+
+/// So many looks in a row at which the old one was idle: between two of them a request that was
+/// passed on before the switch may have come to it.
+const IDLE: u32 = 2;
+
+impl<H: FrontHost> Swap<'_, H> {
+    /// Watches the new container for the time of the soak, and until the old one is idle or its
+    /// time is over. Told to end, it stops watching: the new one serves.
+    pub(super) async fn watch(&mut self, ready: &Ready) -> Result<(), (SwapError, Seen)> {
+        let waits = &self.job.waits;
+        let begun = Instant::now();
+        let (soaked, drained) = (begun + waits.soak, begun + waits.drain_timeout);
+        let old = ready.layout.live.as_ref().and_then(Container::slot);
+        let old = old.filter(|_| matches!(ready.work, FrontWork::Keep(_)));
+        let step = match old {
+            Some(_) => self.step("watching the new container, draining the old one"),
+            None => self.step("watching the new container"),
+        };
+        let (mut bad, mut idle) = (0, 0);
+        loop {
+            let mut seen = Seen::default();
+            if let Err(error) = self.look(ready, &mut seen, &mut bad).await {
+                return Err((error, seen));
+            }
+            let mut busy = 0;
+            if let Some(old) = old {
+                let state = self.front_state(ready.work.front()).await;
+                busy = match state.map_err(|error| (error, Seen::default()))? {
+                    Ok(state) => state.busy(old),
+                    Err(_) => 1,
+                };
+                idle = if busy == 0 { idle + 1 } else { 0 };
+            }
+            let now = Instant::now();
+            let quiet = old.is_none() || idle >= IDLE || now >= drained;
+            if (now >= soaked && quiet) || self.cancelled.is_cancelled() {
+                self.outcome.drain_ms = Some(millis(begun.elapsed()));
+                match busy {
+                    0 => step.done("it holds"),
+                    _ => {
+                        step.done(&format!("it holds; {busy} requests to the old one are cut off"))
+                    }
+                }
+                return Ok(());
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// One look at the new container, and through the port.
+    async fn look(&self, ready: &Ready, seen: &mut Seen, bad: &mut u32) -> Result<(), SwapError> {
+        const WHAT: &str = "new container";
+        let asked = self.through_port(&ready.work.front().config).await?;
+        let container = self.host.inspect(&ready.new.id).await?;
+        let container = container.ok_or(SwapError::Gone { what: WHAT })?;
+        let good = self.is_from(&asked, ready.slot);
+        let reason = asked.told(ready.slot);
+        let (exit_code, oom) = (container.exit_code, container.oom_killed);
+        let ended = container.status != Status::Running || container.restarts > 0;
+        let check = container.healthcheck.as_ref().map(|check| check.status);
+        seen.container = Some(container);
+        seen.probe = Some(asked.probe);
+        if ended {
+            return Err(SwapError::Exited { what: WHAT, exit_code, oom });
+        }
+        *bad = if good { 0 } else { *bad + 1 };
+        if *bad >= BAD {
+            return Err(SwapError::DidNotHold { reason });
+        }
+        if check == Some(HealthCheckStatus::Unhealthy) {
+            let reason = "its HEALTHCHECK is unhealthy".to_owned();
+            return Err(SwapError::DidNotHold { reason });
+        }
+        Ok(())
+    }
+
+    /// Stops what served before and keeps it; removes what is too many. What is left undone here is
+    /// done by the next deploy.
+    pub(super) async fn let_go(&mut self, ready: &Ready) {
+        let begun = Instant::now();
+        if let Err(error) = self.let_go_of_old(ready).await {
+            self.warn(&format!(
+                "the new container serves, and the old one is not stopped: {error}"
+            ));
+        }
+        if let Some(watched) = self.outcome.drain_ms {
+            self.outcome.drain_ms = Some(watched + millis(begun.elapsed()));
+        }
+        self.drop_surplus(&ready.layout.kept, 1 + usize::from(ready.layout.live.is_some())).await;
+    }
+
+    async fn let_go_of_old(&self, ready: &Ready) -> Result<(), HostError> {
+        for old in ready.layout.live.iter().chain(&ready.adopted) {
+            self.host.set_restart(&old.id, None).await?;
+            self.stop(old).await?;
+        }
+        if let FrontWork::Replace { holder: Some(holder), .. } = &ready.work
+            && holder.role() == crate::container::Role::Front
+        {
+            self.dismiss(&holder.id, true).await?;
+        }
+        for old in ready.layout.kept.iter().filter(|one| one.kept_alive) {
+            self.host.set_restart(&old.id, None).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes those of the kept containers that are beyond the number to keep, of which so many
+    /// are taken already.
+    pub(super) async fn drop_surplus(&self, kept: &[Container], taken: usize) {
+        let room = usize::from(self.job.keep).saturating_sub(taken);
+        for old in kept.iter().skip(room) {
+            if let Err(error) = self.host.remove(&old.id, false).await {
+                self.warn(&format!("{} is too many and cannot be removed: {error}", old.name));
+            }
+        }
+    }
+}
