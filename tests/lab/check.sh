@@ -37,6 +37,8 @@ machine() {
 works() {
     local output
     output=$(lab status) || fail "after $1: $output"
+    lab enter ci -- docker image inspect python:3-slim >>"$work/log" 2>&1 || fail "after $1: no python:3-slim"
+    lab enter app -- docker image inspect haproxy:3.2 >>"$work/log" 2>&1 || fail "after $1: no haproxy:3.2"
     # shellcheck source=/dev/null
     (. "$dir/env" && ssh -F none -n -i "$LAB_SSH_KEY" -o BatchMode=yes -o "UserKnownHostsFile=\"$LAB_KNOWN_HOSTS\"" \
         -o StrictHostKeyChecking=yes -o ConnectTimeout=5 "$LAB_SSH" docker version -f '{{.Server.Version}}') \
@@ -80,6 +82,7 @@ mends "moto killed" kill_roles moto
 mends "registry killed" kill_roles registry
 mends "CI engine killed" kill_inside ci dockerd
 mends "application server's engine killed" kill_inside app dockerd
+mends "images deleted" eval 'lab enter ci -- docker rmi python:3-slim && lab enter app -- docker rmi haproxy:3.2'
 mends "sshd killed" kill_inside app sshd
 mends "cable gone" ip link delete "slw${id}a"
 mends "cable pulled" ip link set "slw${id}c" down

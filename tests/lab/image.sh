@@ -1,43 +1,55 @@
 # shellcheck shell=bash
-# The base image python:3-slim in the CI engine: Docker's own where Docker Hub can be reached, else a small one of the
-# distribution's python with the same commands in it. The application server's engine gets nothing beforehand.
+# The images that the engines hold beforehand: python:3-slim, the base of builds, in the CI's, and haproxy:3.2, the front of
+# remote-swap, in the application server's. They are Docker's own where Docker Hub can be reached, else small ones of the
+# distribution's programs with the same commands in them.
 
-BASE_IMAGE=python:3-slim
+images_up() {
+    names_resolve
+    image_up ci python:3-slim python_make
+    image_up app haproxy:3.2 haproxy_make
+}
 
-image_up() {
-    local file host
-    file=$CACHE/python-3-slim-$(dpkg --print-architecture).tar
-    if engine ci image inspect "$BASE_IMAGE" >/dev/null 2>&1; then
-        return
-    fi
+names_resolve() {
+    local host
     # shellcheck disable=SC2016 # apt's own variable
     host=$(apt-get indextargets --format '$(REPO_URI)' | sed -n 's#^https\{0,1\}://\([^/:]*\).*#\1#p' | sort -u | sed -n 1p)
     [ -z "$host" ] || node_run ci timeout 10 getent hosts "$host" >/dev/null ||
         say "the engines cannot resolve names (see $(node_root ci)/etc/resolv.conf): builds that download will fail"
-    if [ ! -s "$file" ]; then
-        cache_lock
-        [ -s "$file" ] || image_fetch "$file"
-        cache_unlock
-        ! engine ci image inspect "$BASE_IMAGE" >/dev/null 2>&1 || return 0
-    fi
-    step "loading $BASE_IMAGE from $CACHE" engine ci load --input "$file"
 }
 
-# Brings it into the engine, and from there into the file.
+# image_up NODE IMAGE MAKE: MAKE NODE IMAGE is for where Docker Hub does not answer.
+image_up() {
+    local node=$1 image=$2 file
+    file=$CACHE/${image/:/-}-$(dpkg --print-architecture).tar
+    ! image_there "$node" "$image" || return 0
+    if [ ! -s "$file" ]; then
+        cache_lock
+        [ -s "$file" ] || image_fetch "$@" "$file"
+        cache_unlock
+        ! image_there "$node" "$image" || return 0
+    fi
+    step "loading $image from $CACHE" engine "$node" load --input "$file"
+}
+
+image_there() { engine "$1" image inspect "$2" >/dev/null 2>&1; }
+
+# image_fetch NODE IMAGE MAKE FILE: brings it into the engine, and from there into the file.
 image_fetch() {
-    if ! hub_answers || ! step_try "pulling $BASE_IMAGE from Docker Hub" image_pull; then
+    local node=$1 image=$2
+    proxies_find
+    if ! hub_answers "$node" || ! step_try "pulling $image from Docker Hub" image_pull "$node" "$image"; then
         distribution_find
-        say "Docker Hub cannot be reached; $BASE_IMAGE is made from the distribution instead, which takes a minute or two"
+        say "Docker Hub cannot be reached; $image is made from the distribution instead, which takes a minute or two"
         command -v debootstrap >/dev/null ||
             step "installing from the distribution: debootstrap" packages_install debootstrap gpgv
-        step "$BASE_IMAGE from $DISTRIBUTION $SUITE at ${MIRROR:-its own mirror}" image_make
+        step "$image from $DISTRIBUTION $SUITE at ${MIRROR:-its own mirror}" "$3" "$node" "$image"
     fi
-    step "keeping $BASE_IMAGE in $CACHE" image_keep "$1"
+    step "keeping $image in $CACHE" image_keep "$node" "$image" "$4"
 }
 
 # Asked from where the engine stands. Without a login Docker Hub answers 401.
 hub_answers() {
-    node_run ci env -i PATH="$LAB_PATH" "${PROXIES[@]}" timeout 8 /usr/bin/python3 -I -c '
+    node_run "$1" env -i PATH="$LAB_PATH" "${PROXIES[@]}" timeout 8 /usr/bin/python3 -I -c '
 import sys, urllib.error, urllib.request
 try:
     urllib.request.urlopen("https://registry-1.docker.io/v2/", timeout=4)
@@ -47,13 +59,13 @@ except urllib.error.HTTPError as error:
 
 # A pull that fails after all is no end of the matter: the distribution can stand in.
 image_pull() {
-    timeout 300 docker --config "$DIR/docker-config" --host "$(engine_host ci)" pull --quiet "$BASE_IMAGE" >>"$LOG/image.log" 2>&1
+    timeout 300 docker --config "$DIR/docker-config" --host "$(engine_host "$1")" pull --quiet "$2" >>"$LOG/image.log" 2>&1
 }
 
 image_keep() {
-    engine ci save --output "$1.new" "$BASE_IMAGE"
-    mv "$1.new" "$1"
-    chown "$OWNER_UID:$OWNER_GID" "$1"
+    engine "$1" save --output "$3.new" "$2"
+    mv "$3.new" "$3"
+    chown "$OWNER_UID:$OWNER_GID" "$3"
 }
 
 # Sets DISTRIBUTION, SUITE, MIRROR, COMPONENTS and SOURCES (lines for sources.list) to what apt on this machine uses.
@@ -85,24 +97,93 @@ distribution_find() {
     [ "$DISTRIBUTION" = Debian ] || COMPONENTS=main,universe
 }
 
-# In namespaces of its own, so that debootstrap's mounts and processes end with it whatever happens.
-image_make() {
-    local tree=$DIR/base-image proxy=''
+# distribution_tree TREE PACKAGES: a minimal system with these in it besides. In namespaces of its own, so that debootstrap's
+# mounts and processes end with it whatever happens.
+distribution_tree() {
+    local proxy=''
     eval "$(apt-config shell proxy Acquire::http::Proxy)"
-    rm -rf --one-file-system -- "$tree"
-    mkdir -p "$tree"
+    rm -rf --one-file-system -- "$1"
+    mkdir -p "$1"
     env -i PATH="$LAB_PATH" LANG=C.UTF-8 http_proxy="${proxy:-${http_proxy:-}}" \
         unshare --mount --pid --fork --kill-child --propagation private \
-        debootstrap --variant=minbase --components="$COMPONENTS" --include=python3,python3-venv,python3-pip,ca-certificates \
-        "$SUITE" "$tree" ${MIRROR:+"$MIRROR"} >>"$LOG/image.log" 2>&1
+        debootstrap --variant=minbase --components="$COMPONENTS" --include="$2" "$SUITE" "$1" ${MIRROR:+"$MIRROR"} \
+        >>"$LOG/image.log" 2>&1
+}
+
+python_make() {
+    local tree=$DIR/base-image
+    distribution_tree "$tree" python3,python3-venv,python3-pip,ca-certificates
     [ -z "$SOURCES" ] || printf %s "$SOURCES" >"$tree/etc/apt/sources.list"
     image_trust "$tree"
     image_like_official "$tree"
     image_slim "$tree"
     tar -C "$tree" --numeric-owner --one-file-system -c . |
-        engine ci import --change 'CMD ["python3"]' --change 'ENV LANG=C.UTF-8' \
-            --change 'ENV PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin' - "$BASE_IMAGE" >>"$LOG/image.log"
+        engine "$1" import --change 'CMD ["python3"]' --change 'ENV LANG=C.UTF-8' \
+            --change 'ENV PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin' - "$2" >>"$LOG/image.log"
     rm -rf --one-file-system -- "$tree"
+}
+
+# Of the system haproxy is taken with the commands of a shell and the libraries of both, laid out as in the official image.
+haproxy_make() {
+    local system=$DIR/front-system tree=$DIR/front-image/tree
+    distribution_tree "$system" haproxy
+    chroot "$system" groupmod --gid 99 haproxy
+    chroot "$system" usermod --uid 99 --gid 99 haproxy
+    mv "$system/usr/sbin/haproxy" "$system/usr/local/sbin/haproxy"
+    rm -rf --one-file-system -- "$DIR/front-image"
+    mkdir -p "$tree"
+    tar -C "$system" --dereference -c --files-from <(haproxy_files "$system") | tar -C "$tree" -x
+    mkdir -p "$tree"/{dev,proc,run,sys,tmp,usr/local/etc/haproxy,var/lib/haproxy}
+    chmod 1777 "$tree/tmp"
+    chown 99:99 "$tree/var/lib/haproxy"
+    haproxy_entrypoint >"$tree/usr/local/bin/docker-entrypoint.sh"
+    chmod 755 "$tree/usr/local/bin/docker-entrypoint.sh"
+    # Added as an archive, which keeps owners.
+    tar -C "$tree" --numeric-owner -cf "$DIR/front-image/tree.tar" .
+    haproxy_dockerfile >"$DIR/front-image/Dockerfile"
+    tar -C "$DIR/front-image" -c Dockerfile tree.tar | engine "$1" build --tag "$2" - >>"$LOG/image.log" 2>&1
+    rm -rf --one-file-system -- "$DIR/front-image" "$system"
+}
+
+haproxy_dockerfile() {
+    cat <<'DOCKERFILE'
+FROM scratch
+ADD tree.tar /
+ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+STOPSIGNAL SIGUSR1
+ENTRYPOINT ["docker-entrypoint.sh"]
+USER haproxy
+WORKDIR /var/lib/haproxy
+CMD ["haproxy", "-f", "/usr/local/etc/haproxy/haproxy.cfg"]
+DOCKERFILE
+}
+
+# One path a line, relative to the system.
+haproxy_files() {
+    # shellcheck disable=SC2016 # expanded inside
+    chroot "$1" sh -c '
+        set -e
+        programs=$(dpkg --listfiles coreutils dash bash sed grep findutils | grep -E "^(/usr)?/bin/.")
+        programs="$programs /bin/sh /usr/local/sbin/haproxy"
+        printf "%s\n" /usr/local/bin /etc/passwd /etc/group /etc/debian_version $programs
+        ldd $programs 2>/dev/null | sed -n "s#^.*[[:space:]]\(/[^ :]*\) (0x.*#\1#p"' |
+        sort -u | sed 's#^/##'
+}
+
+haproxy_entrypoint() {
+    cat <<'ENTRYPOINT'
+#!/bin/sh
+set -e
+case ${1:-} in
+-*) set -- haproxy "$@" ;;
+esac
+if [ "${1:-}" = haproxy ]; then
+    shift
+    # In the foreground, with a master that reloads on SIGUSR2.
+    set -- haproxy -W -db "$@"
+fi
+exec "$@"
+ENTRYPOINT
 }
 
 # Where this machine was told to trust further authorities (a proxy that looks into TLS), builds need them as well.

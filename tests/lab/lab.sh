@@ -61,7 +61,7 @@ lab_up() {
     step_log "$LOG/app-dockerd.log"
     step "engine of the application server" engine_wait app
     step_log "$LOG/image.log"
-    image_up
+    images_up
     step_log "$LOG/lab.log"
     env_write
     say "ready in $(seconds_since "$STARTED") s; to use it:  . $DIR/env"
