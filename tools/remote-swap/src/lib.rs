@@ -14,6 +14,7 @@ mod error;
 mod evidence;
 mod fleet;
 mod gate;
+mod handover;
 mod host;
 mod job;
 mod link;
