@@ -28,13 +28,12 @@ mod site;
 mod token;
 
 use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Output, Stdio};
-use std::sync::OnceLock;
+use std::process::{Child, Command, Stdio};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use slipway_tests::lab::{App, Run, app_engine, run};
-use slipway_tests::process::{signal_and_wait, with_input};
-use slipway_tests::{from_run_sh, project, tool};
+use slipway_tests::process::with_input;
+use slipway_tests::{from_run_sh, tool};
 
 use site::*;

@@ -54,23 +54,32 @@ fn cut_for_good_between_stop_and_start_the_new_one_serves_by_itself() {
     assert_eq!(host(&again)["container_id"], app.assert_serves(two()));
 }
 
-/// Kills the two processes of sshd behind whatever on the server was handed this container.
+/// Kills the two processes of sshd behind the session that was handed an order for a container.
 const KILL_SSHD: &str = r#"
-cd /proc
-for p in [0-9]*; do
-    case $(tr '\0' ' ' 2>/dev/null <"$p/cmdline") in
-    "sh -c command -v setsid"*"$1"*)
-        while read -r _ next <<EOT && test "$(cat "$next/comm")" != sshd; do
-$(grep PPid "$p/status")
-EOT
-            p=$next
-        done
-        up=$(sed -n 's/^PPid:\t//p' "$next/status")
-        echo "$next $up"
-        kill -KILL "$next" "$up"
-        exit;;
-    esac
-done
+import os, signal, sys
+
+def read(pid, name):
+    with open(f'/proc/{pid}/{name}') as file:
+        return file.read()
+
+def parent(pid):
+    return read(pid, 'status').split('PPid:')[1].split()[0]
+
+container = sys.stdin.readline().strip()
+for pid in filter(str.isdigit, os.listdir('/proc')):
+    try:
+        command = read(pid, 'cmdline')
+        if container not in command or not command.startswith('sh\0-c\0command -v setsid'):
+            continue
+        while read(pid, 'comm').strip() != 'sshd':
+            pid = parent(pid)
+    except (FileNotFoundError, ProcessLookupError):
+        continue
+    both = [int(pid), int(parent(pid))]
+    for one in both:
+        os.kill(one, signal.SIGKILL)
+    print(*both, flush=True)
+    break
 "#;
 
 #[test]
@@ -80,7 +89,7 @@ fn the_servers_process_killed_between_stop_and_start_the_tool_finds_its_work_don
     let old = app.assert_serves(one());
     let deploying = Deploying::new(&mut app.swap(&SLOW), two()).until_told("replacing");
     told_to_stop(&old);
-    let (_server, killed) = OnServer::start(&["sh", "-c", KILL_SSHD, "sh", &old], "");
+    let (_server, killed) = OnServer::python(KILL_SSHD, &format!("{old}\n"));
     assert_eq!(killed.split(' ').count(), 2, "{killed}");
     let deployed = deploying.finish().good();
     assert_eq!(host(&deployed)["outcome"], "deployed");
@@ -104,15 +113,11 @@ fn a_rerun_that_comes_while_the_order_of_a_dead_one_is_carried_out() {
 #[test]
 fn a_host_that_takes_no_orders_is_told_of_before() {
     let app = site("swap-gap-refused", 8154);
-    // A way in that forwards and runs no command.
-    let keys = Restricted::new();
-    let mut first = app.bare();
-    first.args(keys.args()).args(app.serving());
-    let deployed = deploy(&mut first, one()).good();
+    // Streams are forwarded, and no command of the user's is run.
+    let through = |release| login::through(&app, "2123", &["ForceCommand=/bin/false"], release);
+    let deployed = through(one()).good();
     assert!(!deployed.told.contains("an interruption"), "there was nothing to stop");
-    let mut second = app.bare();
-    second.args(keys.args()).args(app.serving());
-    let deployed = deploy(&mut second, two()).good();
+    let deployed = through(two()).good();
     assert_eq!(deployed.told.matches("an interruption between stop and start").count(), 1);
     assert_eq!(host(&deployed)["container_id"], app.assert_serves(two()));
 }

@@ -241,7 +241,11 @@ impl Deploying {
         Self::ended(&output, self.stderr, self.told)
     }
 
-    pub(crate) fn ended(output: &Output, mut stderr: BufReader<ChildStderr>, mut told: String) -> Run {
+    pub(crate) fn ended(
+        output: &Output,
+        mut stderr: BufReader<ChildStderr>,
+        mut told: String,
+    ) -> Run {
         std::io::Read::read_to_string(&mut stderr, &mut told).unwrap();
         let exit = output.status.code().expect("not killed");
         Run { exit, document: slipway_tests::document(&output.stdout), told }
