@@ -8,7 +8,6 @@ mod site;
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
-use serde_json::Value;
 use site::*;
 use slipway_tests::lab::{App, app_engine, run};
 use slipway_tests::process::until;
@@ -116,15 +115,18 @@ fn the_engine_restarted_anywhere_one_serves_and_a_plain_rerun_converges() {
 fn the_tool_killed_and_the_engine_restarted_between_stop_and_start_one_serves() {
     let _one = ENGINE.lock().unwrap_or_else(PoisonError::into_inner);
     let _mended = Mended;
-    let app = site("restart-killed", 8161);
-    app.deployed(one(), &SLOW);
-    let id = app.assert_serves(one());
-    let deploying = Deploying::new(&mut app.swap(&SLOW), two());
-    reach(At::Stopping, &app, &id, deploying).kill();
-    restart_the_engine();
-    one_serves(&app, At::Stopping);
-    let again = app.deploy_release(two(), &SLOW).good();
-    assert_eq!(host(&again)["container_id"], app.assert_serves(two()));
-    let all: Vec<Value> = app.containers();
-    assert_eq!(all.len(), 2);
+    // An old one that the engine brings back, and one for which only the order can do something.
+    for restart in ["always", "no"] {
+        let app = site("restart-killed", 8161);
+        let args = [&SLOW[..], &["--restart", restart]].concat();
+        app.deployed(one(), &args);
+        let old = running(&app, "release", "").unwrap();
+        let deploying = Deploying::new(&mut app.swap(&args), two());
+        reach(At::Stopping, &app, &old, deploying).kill();
+        restart_the_engine();
+        one_serves(&app, At::Stopping);
+        let again = app.deploy_release(two(), &SLOW).good();
+        assert_eq!(host(&again)["container_id"], app.assert_serves(two()), "{restart}");
+        assert_eq!(app.containers().len(), 2, "{restart}");
+    }
 }
