@@ -259,7 +259,7 @@ async fn converges(fake: Fake, next: &str, context: &str) {
         assert_eq!(report.outcome.outcome, Some(Outcome::Failed), "{context}");
         assert!(proved(&format!("/{}@", serving(&fake))), "{context}");
     } else {
-        rerun(fake, next, &context).await;
+        rerun(fake, next, context).await;
     }
 }
 
