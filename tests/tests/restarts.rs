@@ -9,7 +9,7 @@ use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
 use site::*;
-use slipway_tests::lab::{App, app_engine, run};
+use slipway_tests::lab::{App, run};
 use slipway_tests::process::until;
 use slipway_tests::{from_run_sh, project};
 
@@ -64,8 +64,7 @@ fn reach(at: At, app: &App, old: &str, deploying: Deploying) -> Deploying {
         }
         At::Stopping => {
             let deploying = deploying.until_told("replacing");
-            let told = || app_engine(&["logs", "--since", "30s", old]).contains("told to stop");
-            until("the stop", || told().then_some(()));
+            told_to_stop(old);
             deploying
         }
         At::Halfway => {

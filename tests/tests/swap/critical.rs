@@ -9,11 +9,6 @@ use slipway_tests::process::until;
 /// An old container that takes its time to stop, and the wish for that.
 const SLOW: [&str; 4] = ["--env", "STUBBORN=1", "--stop-timeout", "3s"];
 
-/// Waits until the old one was told to stop: the order is given.
-fn told_to_stop(id: &str) {
-    until("the stop", || app_engine(&["logs", id]).contains("told to stop").then_some(()));
-}
-
 /// Waits until this release serves, in a container that was never there before.
 fn serves_by_itself(app: &App, release: &Release, old: &str) {
     let new = until("the new one", || running(app, "release", old));

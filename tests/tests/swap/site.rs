@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use slipway_tests::lab::{App, Run, app_engine, run};
-use slipway_tests::process::{signal_and_wait, with_input};
+use slipway_tests::process::{signal_and_wait, until, with_input};
 use slipway_tests::{from_run_sh, project, tool};
 
 /// The port that the server listens on in its container.
@@ -257,6 +257,12 @@ impl Deploying {
         let status = self.child.wait().unwrap();
         assert!(status.code().is_none(), "it had ended already: {}", self.told);
     }
+}
+
+/// Waits until this container was told to stop, which a stubborn one does not at once.
+pub(crate) fn told_to_stop(id: &str) {
+    let told = || app_engine(&["logs", "--since", "30s", id]).contains("told to stop");
+    until("the stop", || told().then_some(()));
 }
 
 /// The container of this role that runs, other than that one.
