@@ -114,8 +114,8 @@ fn the_engine_restarted_anywhere_one_serves_and_a_plain_rerun_converges() {
 fn the_tool_killed_and_the_engine_restarted_between_stop_and_start_one_serves() {
     let _one = ENGINE.lock().unwrap_or_else(PoisonError::into_inner);
     let _mended = Mended;
-    // An old one that the engine brings back, and one for which only the order can do something.
-    for restart in ["always", "no"] {
+    // The engine brings back the one, and not the other, which was told to stop.
+    for restart in ["always", "unless-stopped"] {
         let app = site("restart-killed", 8161);
         let args = [&SLOW[..], &["--restart", restart]].concat();
         app.deployed(one(), &args);
