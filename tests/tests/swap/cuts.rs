@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use slipway_tests::process::until;
 
 /// Something between here and the server's sshd that can break connections.
-struct Relay {
+pub(crate) struct Relay {
     port: u16,
     connections: Arc<Mutex<Vec<Passing>>>,
     closed: Arc<AtomicBool>,
@@ -22,7 +22,7 @@ struct Passing {
 }
 
 impl Relay {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let relay = Self {
             port: listener.local_addr().unwrap().port(),
@@ -50,7 +50,7 @@ impl Relay {
     }
 
     /// Breaks all connections that there are; new ones are let through.
-    fn cut(&self) {
+    pub(crate) fn cut(&self) {
         for connection in self.connections.lock().unwrap().drain(..) {
             for end in connection.ends {
                 let _ = end.shutdown(Shutdown::Both);
@@ -66,7 +66,7 @@ impl Relay {
     }
 
     /// Breaks all, and lets no new ones through.
-    fn close(&self) {
+    pub(crate) fn close(&self) {
         if !self.closed.swap(true, Ordering::SeqCst) {
             // The listener's thread looks when somebody comes.
             let _ = TcpStream::connect(("127.0.0.1", self.port));
@@ -75,7 +75,7 @@ impl Relay {
     }
 
     /// remote-swap through this.
-    fn swap(&self, app: &App, args: &[&str]) -> Command {
+    pub(crate) fn swap(&self, app: &App, args: &[&str]) -> Command {
         let listed = run(Command::new("ssh-keygen").args(["-lf", &from_run_sh("LAB_KNOWN_HOSTS")]));
         let pin = listed.split_whitespace().find(|word| word.starts_with("SHA256:")).unwrap();
         let mut swap = app.bare();

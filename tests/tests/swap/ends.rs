@@ -26,7 +26,9 @@ fn a_signal_while_the_old_one_stops() {
     let app = site("swap-stop", 8130);
     let stubborn = ["--env", "STUBBORN=1", "--stop-timeout", "2m"];
     app.deployed(one(), &stubborn);
+    let old = app.assert_serves(one());
     let deploying = Deploying::new(&mut app.swap(&stubborn), two()).until_told("replacing");
+    told_to_stop(&old);
     let ended = deploying.signal(Signal::TERM);
     // Brought to whichever end was nearer, and said so.
     match host(&ended)["outcome"].as_str() {
@@ -124,18 +126,6 @@ fn killed_anywhere_one_serves_and_a_plain_rerun_converges() {
         serving = next;
     }
     assert_eq!(app.containers().len(), 2);
-}
-
-#[test]
-fn killed_while_a_stubborn_one_stops() {
-    let app = site("swap-slow-stop", 8138);
-    let stubborn = ["--env", "STUBBORN=1", "--stop-timeout", "3s"];
-    app.deployed(one(), &stubborn);
-    // The engine goes on with the stop that it was asked for.
-    let deploying = Deploying::new(&mut app.swap(&stubborn), two()).until_told("replacing");
-    deploying.kill();
-    let again = app.deploy_release(two(), &stubborn).good();
-    assert_eq!(host(&again)["container_id"], app.assert_serves(two()));
 }
 
 #[test]

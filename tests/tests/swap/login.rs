@@ -174,7 +174,7 @@ kill $pid
 "#;
 
 /// Deploys through an sshd with these options.
-fn through(app: &App, port: &str, options: &[&str]) -> Run {
+pub(crate) fn through(app: &App, port: &str, options: &[&str], release: &Release) -> Run {
     let mut command = vec!["bash", "-c", SSHD, port];
     command.extend(options.iter().flat_map(|option| ["-o", option]));
     let (_sshd, ready) = OnServer::start(&command, "");
@@ -185,18 +185,18 @@ fn through(app: &App, port: &str, options: &[&str]) -> Run {
     swap.args(["--host", &format!("{}:{port}", from_run_sh("LAB_SSH"))])
         .args(["--identity", &from_run_sh("LAB_SSH_KEY"), "--host-key", pin])
         .args(app.serving());
-    deploy(&mut swap, one())
+    deploy(&mut swap, release)
 }
 
 #[test]
 fn a_server_that_forwards_less_is_used_as_far_as_it_goes() {
     let app = site("swap-forward", UNPUBLISHED);
     // Without sockets there is still the docker client.
-    assert_eq!(through(&app, "2121", &["AllowStreamLocalForwarding=no"]).good().exit, 0);
+    assert_eq!(through(&app, "2121", &["AllowStreamLocalForwarding=no"], one()).good().exit, 0);
     let id = app.assert_serves(one());
     let before = app.containers();
     // Without ports nobody could tell whether a container is healthy.
-    let refused = through(&app, "2122", &["AllowTcpForwarding=no"]);
+    let refused = through(&app, "2122", &["AllowTcpForwarding=no"], one());
     assert_eq!(refused.exit, 4, "{:#}", refused.document);
     let refused = refused.bad("remote-swap", 4, "ssh_forwarding_refused");
     assert!(text_of(&refused.document["error"], "hint").contains("AllowTcpForwarding"));

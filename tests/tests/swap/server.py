@@ -51,6 +51,7 @@ print("serving", VERSION, flush=True)
 server = http.server.ThreadingHTTPServer(("", 8000), Handler)
 threading.Thread(target=server.serve_forever).start()
 signal.sigwait({signal.SIGTERM})
+print("told to stop", flush=True)
 # A stubborn one is to be killed when its stop timeout is over.
 if "STUBBORN" not in os.environ:
     os._exit(0)

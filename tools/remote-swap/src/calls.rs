@@ -17,7 +17,8 @@ use slipway_engine::{Error, LayerState};
 
 use crate::body;
 use crate::container::{Container, label};
-use crate::host::{Holder, Host, LocalImage, Platform, Probe, Result};
+use crate::handover::Order;
+use crate::host::{Handed, Holder, Host, LocalImage, Platform, Probe, Result};
 use crate::job::Job;
 use crate::link::QUICK;
 use crate::publish::{Protocol, Publish};
@@ -140,6 +141,12 @@ impl Host for Remote {
             }
         })
         .await
+    }
+
+    async fn hand_over(&self, order: &Order<'_>, begun: &mut dyn FnMut()) -> Result<Handed> {
+        let wait = u64::try_from(order.seconds()).unwrap_or_default();
+        let limit = Duration::from_secs(wait) + STOP_SLACK + START;
+        self.order(order, limit, begun).await
     }
 
     async fn start(&self, id: &str) -> Result<()> {

@@ -64,6 +64,8 @@ pub(crate) enum SwapError {
     Undecided { cause: Box<SwapError> },
     #[error("another deploy of {app} is under way on this host")]
     Overtaken { app: String },
+    #[error("the old container was told to stop and still runs")]
+    Stays,
     #[error("interrupted")]
     Interrupted,
     #[error("{cause}; the old container could not be put back: {why}")]
@@ -183,6 +185,9 @@ impl SwapError {
                 .retryable(true),
             Self::Unhealthy { .. } => Failure::new(Code::Unhealthy, message)
                 .hint("error.evidence holds the last answer and the end of its log; --health-path and --health-timeout say what is waited for"),
+            Self::Stays => Failure::new(Code::ContainerFailed, message)
+                .hint("look whether the engine of the host was restarted, then run it again")
+                .retryable(true),
             Self::Interrupted => Failure::new(Code::Interrupted, message).retryable(true),
             Self::NotRestored { .. } => Failure::new(Code::RestoreFailed, message)
                 .hint("the application is down: look at the host with docker ps -a and docker logs, or deploy a release that works"),

@@ -7,6 +7,7 @@ use slipway_engine::bollard::models::ContainerCreateBody;
 
 use crate::container::Container;
 use crate::error::HostError;
+use crate::handover::Order;
 use crate::job::Job;
 use crate::publish::Publish;
 use crate::values::Restart;
@@ -55,6 +56,21 @@ pub(crate) struct Holder {
     pub(crate) publish: Vec<Publish>,
 }
 
+/// What came of an order that was handed to a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Handed {
+    /// What was to be started runs.
+    Done,
+    /// The old one would not stop, or the engine has brought it back: it runs.
+    Kept,
+    /// The new one could not be started: the old one runs again.
+    Undone,
+    /// Neither could be started.
+    Failed,
+    /// The host takes no orders, and nothing was done.
+    Refused,
+}
+
 pub(crate) type Result<T> = std::result::Result<T, HostError>;
 
 /// One host. Each call has a deadline. Calls that find their work done succeed, so that after a
@@ -74,6 +90,9 @@ pub(crate) trait Host {
     async fn create(&self, name: &str, body: ContainerCreateBody) -> Result<String>;
     /// None if there is no such container.
     async fn inspect(&self, id: &str) -> Result<Option<Container>>;
+    /// Hands an order to the host, which brings it to its end by itself from the moment on at which
+    /// it calls `begun`.
+    async fn hand_over(&self, order: &Order<'_>, begun: &mut dyn FnMut()) -> Result<Handed>;
     async fn start(&self, id: &str) -> Result<()>;
     /// Stops, and kills after so many seconds.
     async fn stop(&self, id: &str, seconds: i32) -> Result<()>;

@@ -16,6 +16,7 @@ mod evidence;
 mod fleet;
 mod front;
 mod gate;
+mod handover;
 mod host;
 mod job;
 mod link;

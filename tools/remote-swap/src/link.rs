@@ -121,12 +121,17 @@ fn take(refused: &Refused) -> Option<SshError> {
     refused.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
+/// Whether a path means itself to every shell.
+pub(crate) fn plain_path(path: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '_' | '-');
+    path.starts_with('/') && path.chars().all(plain)
+}
+
 /// Why the engine's socket could not be opened: the SSH server gives the same answer to all of
 /// it, so the host is asked. Nothing is known if it does not let the user run a command.
 async fn diagnose(connection: &Connection, socket: &str) -> Option<HostError> {
     // Only what means itself to every shell is put into a command.
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '_' | '-');
-    if !socket.starts_with('/') || !socket.chars().all(plain) {
+    if !plain_path(socket) {
         return None;
     }
     let name = socket.rsplit('/').next().unwrap_or_default();

@@ -93,6 +93,15 @@ impl Situation {
     }
 }
 
+impl Situation {
+    /// Whether the old one is stopped and the new one not yet started, as in the middle of a
+    /// switch.
+    pub(crate) fn is_between(&self) -> bool {
+        let waits = |one: &Container| one.role() == Role::Release && one.status == Status::Created;
+        matches!(self.serving, Serving::Fallen(_)) && self.leftovers.iter().any(waits)
+    }
+}
+
 fn take_first(containers: &mut Vec<Container>) -> Option<Container> {
     if containers.is_empty() { None } else { Some(containers.remove(0)) }
 }
@@ -153,11 +162,13 @@ pub(crate) mod tests {
         ]);
         assert!(matches!(&seen.serving, Serving::Live(live) if live.name == "web-1"));
         assert_eq!(names(&seen.leftovers), ["web-2", "web-3"]);
+        assert!(!seen.is_between());
 
         // The old one is stopped, the new one not started.
         let seen = Situation::of(vec![release(1, Stopped, true), release(3, Created, false)]);
         assert!(matches!(&seen.serving, Serving::Fallen(old) if old.name == "web-1"));
         assert_eq!(names(&seen.leftovers), ["web-3"]);
+        assert!(seen.is_between());
 
         // The new one is started.
         let seen = Situation::of(vec![release(1, Stopped, true), release(3, Running, false)]);

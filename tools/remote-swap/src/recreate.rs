@@ -2,7 +2,8 @@
 //!
 //! Prove a candidate beside what serves; stop what serves; start the new one on its port; put the
 //! old one back if that fails. Everything that can fail without harm comes before the stop: the
-//! pull, the candidate's proof, and the creation of the new container. From the stop on, the old
+//! pull, the candidate's proof, and the creation of the new container. The stop and the start are
+//! handed to the host as one order, which it brings to its end also without this process. The old
 //! container keeps its restart policy and the new one has none, until the new one is proved: so
 //! whoever dies in between, the engine's next start brings back what was proved last, and the
 //! next run of this tool finds out by the same sign what it has to put right.
@@ -10,6 +11,9 @@
 mod prepare;
 mod switch;
 
+pub(crate) use switch::Gap;
+
+use std::cell::Cell;
 use std::time::Duration;
 
 use slipway_engine::Reference;
@@ -21,12 +25,13 @@ use crate::container::{Container, label};
 use crate::error::{HostError, SwapError};
 use crate::evidence::{Evidence, LOG_LINES};
 use crate::gate::{Closed, Seen};
-use crate::host::{Host, LocalImage};
+use crate::handover::Order;
+use crate::host::{Handed, Host, LocalImage};
 use crate::job::Job;
 use crate::plan::Situation;
 
 /// After a signal: how long the old container may still take to stop before it is killed.
-const HURRY_STOP: Duration = Duration::from_secs(1);
+pub(crate) const HURRY_STOP: Duration = Duration::from_secs(1);
 
 /// After a signal: how long the new container may still take to become healthy.
 pub(crate) const HURRY: Duration = Duration::from_secs(2);
@@ -101,6 +106,8 @@ pub(crate) struct Swap<'a, H> {
     pub(crate) ui: &'a Ui,
     pub(crate) cancelled: &'a CancellationToken,
     pub(crate) outcome: HostOutcome,
+    /// Whether it was told already that the host takes no orders.
+    warned: Cell<bool>,
 }
 
 impl<'a, H: Host> Swap<'a, H> {
@@ -116,7 +123,7 @@ impl<'a, H: Host> Swap<'a, H> {
             reference: Some(job.reference.to_string()),
             ..HostOutcome::default()
         };
-        Self { host, place, job, ui, cancelled, outcome }
+        Self { host, place, job, ui, cancelled, outcome, warned: Cell::new(false) }
     }
 
     /// What came of it, for the document and for people.
@@ -194,6 +201,36 @@ impl<'a, H: Host> Swap<'a, H> {
             return Err(error);
         }
         self.host.remove(id, volumes).await
+    }
+
+    /// Takes a new container away and starts the old one again, as one order where the host takes
+    /// any.
+    pub(crate) async fn restore(&self, new: &str, volumes: bool, old: &str) -> Result<(), HostError> {
+        let order = Order::Restore { new, seconds: DISMISS, volumes, old };
+        match self.host.hand_over(&order, &mut || {}).await? {
+            Handed::Done => return Ok(()),
+            Handed::Refused => {
+                self.warn_of_the_gap();
+                // One that is still there may hold the port, which the start then tells.
+                if let Err(error) = self.dismiss(new, volumes).await
+                    && error.is_lost()
+                {
+                    return Err(error);
+                }
+            }
+            // Why it did not start is known to whoever asks the engine for it.
+            Handed::Kept | Handed::Undone | Handed::Failed => {}
+        }
+        self.host.start(old).await
+    }
+
+    fn warn_of_the_gap(&self) {
+        if !self.warned.replace(true) {
+            self.warn(
+                "this user can run no docker client on the host: an interruption between stop and \
+                 start would leave the application down until the next run",
+            );
+        }
     }
 
     /// Removes what this deploy has made; nothing of it serves.

@@ -1,6 +1,7 @@
 //! A host behind SSH: the engine's API through a forwarded socket, HTTP through forwarded ports.
 
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,7 +12,8 @@ use tokio::net::UnixStream;
 use tokio::time::{Instant, timeout};
 
 use crate::error::HostError;
-use crate::host::{Probe, Result};
+use crate::handover::{self, Order};
+use crate::host::{Handed, Probe, Result};
 use crate::link::Link;
 
 /// How long a deploy tries in all to make lost connections anew: a host's sshd or engine is
@@ -29,6 +31,8 @@ pub(crate) struct Remote {
     link: Mutex<Arc<Link>>,
     /// What is left of [`RECONNECT`]; held by whoever connects anew.
     patience: tokio::sync::Mutex<Duration>,
+    /// Whether it has refused an order: it is not asked again, since asking may take its time.
+    takes_no_orders: AtomicBool,
 }
 
 impl Remote {
@@ -40,7 +44,8 @@ impl Remote {
     ) -> Result<Self> {
         let link = Arc::new(Link::open(&target, &options, &socket).await?);
         let patience = tokio::sync::Mutex::new(RECONNECT);
-        Ok(Self { target, options, socket, link: Mutex::new(link), patience })
+        let takes_no_orders = AtomicBool::new(false);
+        Ok(Self { target, options, socket, link: Mutex::new(link), patience, takes_no_orders })
     }
 
     pub(crate) fn link(&self) -> Arc<Link> {
@@ -74,6 +79,33 @@ impl Remote {
             }
             other => other,
         }
+    }
+
+    /// Hands an order to the host; once more over a new connection if the one before breaks, since
+    /// the host finds done what is done.
+    pub(crate) async fn order(
+        &self,
+        order: &Order<'_>,
+        limit: Duration,
+        begun: &mut dyn FnMut(),
+    ) -> Result<Handed> {
+        if self.takes_no_orders.load(Ordering::Relaxed) {
+            return Ok(Handed::Refused);
+        }
+        let link = self.link();
+        let socket = &self.socket;
+        let handed = handover::hand_over(&link.connection, socket, order, limit, begun).await;
+        let handed = match handed {
+            Err(error) if error.is_lost() => {
+                let link = self.reconnect(&link, error).await?;
+                handover::hand_over(&link.connection, socket, order, limit, begun).await?
+            }
+            other => other?,
+        };
+        if handed == Handed::Refused {
+            self.takes_no_orders.store(true, Ordering::Relaxed);
+        }
+        Ok(handed)
     }
 
     /// A new connection in the place of one that is lost.

@@ -103,7 +103,7 @@ impl<H: FrontHost> Swap<'_, H> {
         for old in std::mem::take(&mut layout.draining) {
             self.say(&format!("stopping {}, which an earlier deploy replaced", old.name));
             self.host.set_restart(&old.id, None).await?;
-            self.stop(&old).await?;
+            self.stop_idle(&old).await?;
             layout.kept.insert(0, Container { status: Status::Stopped, kept_alive: false, ..old });
         }
         Ok(scene)

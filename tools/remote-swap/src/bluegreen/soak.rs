@@ -9,7 +9,7 @@ use crate::container::{Container, HealthCheckStatus, Status};
 use crate::error::{HostError, SwapError};
 use crate::front::FrontHost;
 use crate::gate::Seen;
-use crate::recreate::{Swap, millis};
+use crate::recreate::{HURRY_STOP, Swap, millis};
 
 /// The pause between two looks.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -110,7 +110,7 @@ impl<H: FrontHost> Swap<'_, H> {
     async fn let_go_of_old(&self, ready: &Ready) -> Result<(), HostError> {
         for old in ready.layout.live.iter().chain(&ready.adopted) {
             self.host.set_restart(&old.id, None).await?;
-            self.stop(old).await?;
+            self.stop_idle(old).await?;
         }
         if let FrontWork::Replace { holder: Some(holder), .. } = &ready.work
             && holder.role() == crate::container::Role::Front
@@ -121,6 +121,22 @@ impl<H: FrontHost> Swap<'_, H> {
             self.host.set_restart(&old.id, None).await?;
         }
         Ok(())
+    }
+
+    /// Stops one that serves nobody any more, within its stop timeout, or soon after a signal.
+    pub(super) async fn stop_idle(&self, old: &Container) -> Result<(), HostError> {
+        let mut stopping = std::pin::pin!(self.host.stop(&old.id, self.stop_seconds(old)));
+        let hurry = async {
+            self.cancelled.cancelled().await;
+            tokio::time::sleep(HURRY_STOP).await;
+        };
+        tokio::select! {
+            biased;
+            result = &mut stopping => return result,
+            () = hurry => {}
+        }
+        self.host.kill(&old.id).await?;
+        stopping.await
     }
 
     /// Removes those of the kept containers that are beyond the number to keep, of which so many

@@ -8,7 +8,7 @@ use crate::container::Container;
 use crate::error::SwapError;
 use crate::front::{Front, FrontHost};
 use crate::gate::Seen;
-use crate::recreate::{Failed, Swap, millis};
+use crate::recreate::{Failed, Gap, Swap, millis};
 use crate::slot::Slot;
 use crate::values::Restart;
 
@@ -27,8 +27,8 @@ impl<H: FrontHost> Swap<'_, H> {
             self.sweep().await;
             return Err(error.into());
         }
-        let begun = Instant::now();
-        let done = match self.switch_to(ready, begun).await {
+        let gap = Gap::default();
+        let done = match self.switch_to(ready, &gap).await {
             Ok(()) => self.watch(ready).await,
             Err(error) => Err((error, Seen::default())),
         };
@@ -37,7 +37,7 @@ impl<H: FrontHost> Swap<'_, H> {
             return Err(SwapError::Undecided { cause: Box::new(error) }.into());
         }
         let evidence = self.evidence("release", &ready.new.id, seen).await;
-        let failed = self.go_back(ready, error, begun).await;
+        let failed = self.go_back(ready, error, &gap).await;
         Err(Failed { evidence: Some(evidence), ..failed })
     }
 
@@ -48,7 +48,7 @@ impl<H: FrontHost> Swap<'_, H> {
         self.same_image(&ready.new, &ready.image)
     }
 
-    async fn switch_to(&mut self, ready: &Ready, begun: Instant) -> Result<(), SwapError> {
+    async fn switch_to(&mut self, ready: &Ready, gap: &Gap) -> Result<(), SwapError> {
         // First, so that it comes back with the engine whenever the front passes to it.
         self.host.set_restart(&ready.new.id, Some(self.job.spec.restart)).await?;
         let step = match &ready.work {
@@ -68,15 +68,15 @@ impl<H: FrontHost> Swap<'_, H> {
                     holder.name
                 ));
                 let step = self.step(&format!("replacing {} by the front", holder.name));
-                self.host.stop(&holder.id, self.patience_with(holder, ready)).await?;
-                self.start_front(new).await?;
+                let seconds = self.patience_with(holder, ready);
+                self.take_place(holder, seconds, &new.container.id, gap).await?;
                 step
             }
         };
         self.answers_through_port(ready.work.front(), ready.slot).await?;
         if let FrontWork::Replace { new, holder } = &ready.work {
             if holder.is_some() {
-                self.outcome.unserved_ms = Some(millis(begun.elapsed()));
+                self.outcome.unserved_ms = gap.get().map(|begun| millis(begun.elapsed()));
             }
             self.host.set_restart(&new.container.id, Some(Self::FRONT_RESTART)).await?;
         }
@@ -132,7 +132,7 @@ impl<H: FrontHost> Swap<'_, H> {
     }
 
     /// Goes back to what served before, and takes the new one away.
-    async fn go_back(&mut self, ready: &Ready, error: SwapError, begun: Instant) -> Failed {
+    async fn go_back(&mut self, ready: &Ready, error: SwapError, gap: &Gap) -> Failed {
         let Some(old) = ready.layout.live.as_ref().or(ready.adopted.as_ref()) else {
             self.sweep().await;
             return error.into();
@@ -142,9 +142,7 @@ impl<H: FrontHost> Swap<'_, H> {
         match back {
             Ok(()) => {
                 self.serves(&old.id, &old.name);
-                if matches!(&ready.work, FrontWork::Replace { holder: Some(_), .. }) {
-                    self.outcome.unserved_ms = Some(millis(begun.elapsed()));
-                }
+                self.outcome.unserved_ms = gap.get().map(|begun| millis(begun.elapsed()));
                 step.done("it serves");
                 self.sweep().await;
                 Failed { error, outcome: Outcome::RolledBack, evidence: None }
@@ -167,8 +165,7 @@ impl<H: FrontHost> Swap<'_, H> {
                 self.answers_from(front, slot).await
             }
             (FrontWork::Replace { new, holder: Some(holder) }, slot) => {
-                self.dismiss(&new.container.id, true).await?;
-                self.host.start(&holder.id).await?;
+                self.restore(&new.container.id, true, &holder.id).await?;
                 match slot {
                     Some(slot) => self.answers_from(new, slot).await,
                     None => self.takes_connections().await,

@@ -11,7 +11,8 @@ use tokio::time::Instant;
 
 use crate::container::{Container, Role, Status, label};
 use crate::error::HostError;
-use crate::host::{Holder, Host, LocalImage, Platform, Probe, Result};
+use crate::handover::Order;
+use crate::host::{Handed, Holder, Host, LocalImage, Platform, Probe, Result};
 use crate::job::Job;
 use crate::publish::Publish;
 use crate::values::Restart;
@@ -26,6 +27,8 @@ pub(super) enum Fault {
     Unanswered(usize),
     /// From this call on nothing is done any more, as if this tool or its host was cut off.
     Cut(usize),
+    /// As before, but this call itself is done still.
+    Gone(usize),
     /// At this call the tool is told to end.
     Signal(usize),
 }
@@ -41,6 +44,8 @@ pub(super) struct Fake {
     pub(super) journal: RefCell<Vec<String>>,
     /// When the signal came.
     pub(super) signalled: Cell<Option<Instant>>,
+    /// Whether the host takes orders.
+    pub(super) orders: Cell<bool>,
     clock: Cell<i64>,
 }
 
@@ -54,6 +59,7 @@ impl Fake {
             cancelled: CancellationToken::new(),
             journal: RefCell::default(),
             signalled: Cell::new(None),
+            orders: Cell::new(true),
             clock: Cell::new(1_000),
         }
     }
@@ -87,6 +93,15 @@ impl Fake {
         }
     }
 
+    /// The name of the release that runs at the public port, whether it is well or not; `-` if none
+    /// does.
+    pub(super) fn released(&self) -> String {
+        let all = self.containers.borrow();
+        let one = all.iter().find(|one| one.is_up() && !one.publish.is_empty());
+        let reference = one.and_then(|one| one.label(label::REFERENCE)).unwrap_or("-");
+        reference.trim_start_matches("r.example/").split('@').next().unwrap().to_owned()
+    }
+
     /// Counts a call, and fails it if its turn has come. Answers whether the work is to be done
     /// although the answer is lost.
     fn turn(&self, what: &str) -> Result<bool> {
@@ -96,7 +111,8 @@ impl Fake {
         match self.fault.get() {
             Fault::Refuse(n) if n == call => Err(refused()),
             Fault::Cut(n) if call >= n => Err(HostError::Lost { reason: "cut".into() }),
-            Fault::Unanswered(n) if n == call => Ok(true),
+            Fault::Gone(n) if call > n => Err(HostError::Lost { reason: "cut".into() }),
+            Fault::Unanswered(n) | Fault::Gone(n) if n == call => Ok(true),
             Fault::Signal(n) => {
                 if n == call {
                     self.cancelled.cancel();
@@ -117,7 +133,11 @@ impl Fake {
         tokio::time::sleep(Duration::from_millis(1)).await;
         let unanswered = self.turn(what)?;
         let done = work(&mut self.containers.borrow_mut());
-        if unanswered { Err(refused()) } else { done }
+        match (unanswered, self.fault.get()) {
+            (false, _) => done,
+            (true, Fault::Gone(_)) => Err(HostError::Lost { reason: "cut".into() }),
+            (true, _) => Err(refused()),
+        }
     }
 
     async fn change(&self, what: &str, id: &str, work: impl FnOnce(&mut Container)) -> Result<()> {
@@ -128,6 +148,26 @@ impl Fake {
             Ok(())
         })
         .await
+    }
+
+    /// What the engine does when it is told to start a container.
+    fn starts(&self, all: &mut [Container], id: &str) -> Result<()> {
+        self.touched.borrow_mut().push(id.to_owned());
+        let publish = all.iter().find(|one| one.id == id).ok_or_else(refused)?.publish.clone();
+        let taken = |other: &Container| {
+            other.id != id
+                && other.is_up()
+                && other.publish.iter().any(|a| publish.iter().any(|b| a.collides(b)))
+        };
+        if all.iter().any(taken) {
+            return Err(refused());
+        }
+        for one in all.iter_mut().filter(|one| one.id == id) {
+            let crashes = one.label(label::REFERENCE).is_some_and(|name| name.contains("crash"));
+            one.status = if crashes { Status::Stopped } else { Status::Running };
+            one.exit_code = if crashes { 7 } else { 0 };
+        }
+        Ok(())
     }
 
     fn answer_of(&self, which: impl Fn(&Container) -> bool) -> Probe {
@@ -231,27 +271,44 @@ impl Host for Fake {
             .await
     }
 
-    async fn start(&self, id: &str) -> Result<()> {
-        self.act(&format!("start {id}"), |all| {
-            self.touched.borrow_mut().push(id.to_owned());
-            let publish = all.iter().find(|one| one.id == id).ok_or_else(refused)?.publish.clone();
-            let taken = |other: &Container| {
-                other.id != id
-                    && other.is_up()
-                    && other.publish.iter().any(|a| publish.iter().any(|b| a.collides(b)))
+    /// All of it is one call: what happens to the client in the middle does not matter.
+    async fn hand_over(&self, order: &Order<'_>, begun: &mut dyn FnMut()) -> Result<Handed> {
+        self.act(&format!("{order:?}"), |all| {
+            if !self.orders.get() {
+                return Ok(Handed::Refused);
+            }
+            begun();
+            let stop = |all: &mut Vec<Container>, id: &str| {
+                self.touched.borrow_mut().push(id.to_owned());
+                if let Some(one) = all.iter_mut().find(|one| one.id == id && one.is_up()) {
+                    one.status = Status::Stopped;
+                }
             };
-            if all.iter().any(taken) {
-                return Err(refused());
-            }
-            for one in all.iter_mut().filter(|one| one.id == id) {
-                let crashes =
-                    one.label(label::REFERENCE).is_some_and(|name| name.contains("crash"));
-                one.status = if crashes { Status::Stopped } else { Status::Running };
-                one.exit_code = if crashes { 7 } else { 0 };
-            }
-            Ok(())
+            Ok(match *order {
+                Order::Exchange { old, new, .. } => {
+                    stop(all, old);
+                    if self.starts(all, new).is_ok() {
+                        Handed::Done
+                    } else if self.starts(all, old).is_ok() {
+                        Handed::Undone
+                    } else {
+                        Handed::Failed
+                    }
+                }
+                Order::Restore { new, old, .. } => {
+                    all.retain(|one| one.id != new);
+                    match self.starts(all, old) {
+                        Ok(()) => Handed::Done,
+                        Err(_) => Handed::Failed,
+                    }
+                }
+            })
         })
         .await
+    }
+
+    async fn start(&self, id: &str) -> Result<()> {
+        self.act(&format!("start {id}"), |all| self.starts(all, id)).await
     }
 
     async fn stop(&self, id: &str, _: i32) -> Result<()> {

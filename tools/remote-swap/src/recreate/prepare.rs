@@ -18,9 +18,12 @@ use crate::values::Restart;
 /// How long to look whether what was asked for serves already.
 const GLANCE: Duration = Duration::from_secs(3);
 
+/// How long a start may follow the stop that an order began with.
+const UNDER_WAY: Duration = Duration::from_secs(2);
+
 impl<H: Host> Swap<'_, H> {
     pub(super) async fn prepare(&mut self) -> Result<Prepared, Failed> {
-        let situation = Situation::of(self.host.containers(&self.job.app).await?);
+        let situation = self.situation().await?;
         self.clear(&situation).await?;
         let (live, situation) = self.settle(situation).await?;
         if let Some(live) = &live
@@ -47,6 +50,19 @@ impl<H: Host> Swap<'_, H> {
         })?;
         dismissed?;
         Ok(Prepared::Ready(Box::new(Ready { live, situation, image, new })))
+    }
+
+    /// Reads the situation. Where an order of a deploy that died may be just under way, it is given
+    /// a moment to end.
+    async fn situation(&self) -> Result<Situation, HostError> {
+        let begun = Instant::now();
+        loop {
+            let seen = Situation::of(self.host.containers(&self.job.app).await?);
+            if !seen.is_between() || begun.elapsed() > UNDER_WAY {
+                return Ok(seen);
+            }
+            tokio::time::sleep(UNDER_WAY / 10).await;
+        }
     }
 
     /// Removes what earlier deploys have left behind.
@@ -99,8 +115,8 @@ impl<H: Host> Swap<'_, H> {
                     Err(Closed::Host(error)) => return Err(error.into()),
                     Err(_) => {
                         step.done(&format!("{}; going back", seen.reason()));
-                        self.dismiss(&new.id, false).await?;
-                        self.host.start(&old.id).await.map_err(|source| SwapError::Container {
+                        let back = self.restore(&new.id, false, &old.id).await;
+                        back.map_err(|source| SwapError::Container {
                             what: "old container",
                             done: "started",
                             source,

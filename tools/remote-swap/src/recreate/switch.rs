@@ -1,18 +1,24 @@
 //! From the stop on: forward to the new one, or back to the old one.
 
+use std::cell::Cell;
+
 use slipway_release::Outcome;
 use tokio::time::Instant;
 
-use super::{Failed, HURRY, HURRY_BACK, HURRY_STOP, Ready, Swap, millis, why};
+use super::{DISMISS, Failed, HURRY, HURRY_BACK, HURRY_STOP, Ready, Swap, millis, why};
 use crate::body;
 use crate::container::{Container, Role};
 use crate::error::{HostError, SwapError};
 use crate::gate::{self, Closed, Gate, Patience, SETTLED, Seen, Where};
-use crate::host::Host;
+use crate::handover::Order;
+use crate::host::{Handed, Host};
 use crate::plan::{Serving, Situation};
 
 /// The engine's own stop timeout, in seconds, where nothing else is said.
 const ENGINE_STOP: i64 = 10;
+
+/// When the old one was first told to stop; none as long as nothing was done to it.
+pub(crate) type Gap = Cell<Option<Instant>>;
 
 impl<H: Host> Swap<'_, H> {
     pub(super) async fn switch(&mut self, ready: &Ready) -> Result<(), Failed> {
@@ -24,10 +30,10 @@ impl<H: Host> Swap<'_, H> {
             Some(live) => self.step(&format!("replacing {}", live.name)),
             None => self.step("starting"),
         };
-        let begun = Instant::now();
-        let (error, seen) = match self.exchange(ready).await {
+        let gap = Gap::default();
+        let (error, seen) = match self.exchange(ready, &gap).await {
             Ok(good) => {
-                let gap = good.duration_since(begun);
+                let gap = gap.get().map(|begun| good.duration_since(begun)).unwrap_or_default();
                 let text = match &ready.live {
                     Some(_) => {
                         self.outcome.unserved_ms = Some(millis(gap));
@@ -46,7 +52,7 @@ impl<H: Host> Swap<'_, H> {
             SwapError::Interrupted => None,
             _ => Some(self.evidence("release", &ready.new, seen).await),
         };
-        let failed = self.put_back(ready, error, begun).await;
+        let failed = self.put_back(ready, error, gap.get()).await;
         Err(Failed { evidence, ..failed })
     }
 
@@ -70,20 +76,18 @@ impl<H: Host> Swap<'_, H> {
     }
 
     /// Stops the old one, starts the new one and waits until it answers; tells when it first did.
-    async fn exchange(&self, ready: &Ready) -> Result<Instant, (SwapError, Seen)> {
+    async fn exchange(&self, ready: &Ready, gap: &Gap) -> Result<Instant, (SwapError, Seen)> {
         const WHAT: &str = "new container";
         let job = self.job;
         let plain = |error: SwapError| (error, Seen::default());
-        if let Some(live) = &ready.live {
-            let stopped = self.stop(live).await;
-            stopped.map_err(|source| {
-                plain(SwapError::Container { what: "old container", done: "stopped", source })
-            })?;
-        }
-        let started = self.host.start(&ready.new).await;
-        started.map_err(|source| {
-            plain(SwapError::Container { what: WHAT, done: "started", source })
-        })?;
+        let started = match &ready.live {
+            Some(live) => self.take_place(live, self.stop_seconds(live), &ready.new, gap).await,
+            None => {
+                gap.set(Some(Instant::now()));
+                self.host.start(&ready.new).await.map_err(not_started)
+            }
+        };
+        started.map_err(plain)?;
         let begun = Instant::now();
         let health = &job.spec.health;
         let at = Where::released(health, &job.spec.publish);
@@ -107,21 +111,68 @@ impl<H: Host> Swap<'_, H> {
         }
     }
 
-    /// Stops the old one within its stop timeout, or soon after a signal.
-    pub(crate) async fn stop(&self, live: &Container) -> Result<(), HostError> {
-        let seconds = self.stop_seconds(live);
-        let mut stopping = std::pin::pin!(self.host.stop(&live.id, seconds));
+    /// Stops the old one within its stop timeout, or soon after a signal, and starts the new one.
+    pub(crate) async fn take_place(
+        &self,
+        live: &Container,
+        seconds: i32,
+        new: &str,
+        gap: &Gap,
+    ) -> Result<(), SwapError> {
+        let order = Order::Exchange { old: &live.id, seconds, new };
+        let mut begun = || gap.set(gap.get().or(Some(Instant::now())));
+        let mut handed = self.hurried(live, gap, self.host.hand_over(&order, &mut begun)).await?;
+        if handed == Handed::Kept {
+            // As after a restart of the engine, which then answers again.
+            handed = self.hurried(live, gap, self.host.hand_over(&order, &mut begun)).await?;
+        }
+        match handed {
+            Handed::Done => Ok(()),
+            Handed::Refused => {
+                self.warn_of_the_gap();
+                begun();
+                let stopping = self.hurried(live, gap, self.host.stop(&live.id, seconds));
+                stopping.await?;
+                self.host.start(new).await.map_err(not_started)
+            }
+            Handed::Kept => Err(SwapError::Stays),
+            Handed::Undone | Handed::Failed => {
+                let seen = self.host.inspect(new).await.map_err(not_started)?;
+                let reason = seen.and_then(|one| one.error);
+                let message = reason.unwrap_or_else(|| "the engine does not say why".to_owned());
+                let source = slipway_engine::Error::Api { status: 500, message };
+                Err(not_started(HostError::Engine { doing: "starting the container", source }))
+            }
+        }
+    }
+
+    /// Waits for the work that stops the old one, which is killed soon after a signal. Work that
+    /// has not begun by then never does.
+    pub(crate) async fn hurried<T>(
+        &self,
+        live: &Container,
+        gap: &Gap,
+        work: impl Future<Output = Result<T, HostError>>,
+    ) -> Result<T, SwapError> {
+        let failed =
+            |source| SwapError::Container { what: "old container", done: "stopped", source };
+        let mut work = std::pin::pin!(work);
         let hurry = async {
             self.cancelled.cancelled().await;
-            tokio::time::sleep(HURRY_STOP).await;
+            if gap.get().is_some() {
+                tokio::time::sleep(HURRY_STOP).await;
+            }
         };
         tokio::select! {
             biased;
-            result = &mut stopping => return result,
+            result = &mut work => return result.map_err(failed),
             () = hurry => {}
         }
-        self.host.kill(&live.id).await?;
-        stopping.await
+        if gap.get().is_none() {
+            return Err(SwapError::Interrupted);
+        }
+        self.host.kill(&live.id).await.map_err(failed)?;
+        work.await.map_err(failed)
     }
 
     /// How long a container may take to stop, in seconds.
@@ -133,17 +184,21 @@ impl<H: Host> Swap<'_, H> {
     }
 
     /// Takes the new one away and starts the old one again.
-    async fn put_back(&mut self, ready: &Ready, error: SwapError, begun: Instant) -> Failed {
-        let away = self.dismiss(&ready.new, true).await;
-        let Some(old) = &ready.live else {
-            if let Err(why) = away {
+    async fn put_back(
+        &mut self,
+        ready: &Ready,
+        error: SwapError,
+        begun: Option<Instant>,
+    ) -> Failed {
+        let (Some(old), Some(begun)) = (&ready.live, begun) else {
+            // Nothing was stopped.
+            if let Err(why) = self.dismiss(&ready.new, true).await {
                 self.warn(&format!("the new container cannot be removed: {why}"));
             }
             return error.into();
         };
         let step = self.step(&format!("putting {} back", old.name));
-        // A new one that is still there may hold the port, which the start then tells.
-        let back = match self.host.start(&old.id).await {
+        let back = match self.restore(&ready.new, true, &old.id).await {
             Ok(()) => self.came_back(old).await,
             Err(source) => Err(source),
         };
@@ -194,6 +249,10 @@ impl<H: Host> Swap<'_, H> {
         };
         let demoted = kept.into_iter().chain(&now.to_demote);
         let work = async {
+            if let Some(live) = &ready.live {
+                // An engine that was restarted at the very moment may have brought it back.
+                self.host.stop(&live.id, DISMISS).await?;
+            }
             for one in demoted {
                 self.host.set_restart(&one.id, None).await?;
             }
@@ -208,6 +267,10 @@ impl<H: Host> Swap<'_, H> {
             ));
         }
     }
+}
+
+fn not_started(source: HostError) -> SwapError {
+    SwapError::Container { what: "new container", done: "started", source }
 }
 
 /// Whether a release runs in the place that is neither the old one nor the new one.

@@ -199,39 +199,67 @@ async fn whatever_call_fails_something_serves_and_a_rerun_converges() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn cut_off_at_any_call_a_rerun_converges() {
+async fn cut_off_at_any_call_something_serves_and_a_rerun_converges() {
+    for name in ["new", "trap"] {
+        for n in 0..calls(name).await {
+            for fault in [Fault::Cut(n), Fault::Gone(n)] {
+                for next in ["new", "old", "other", "crash"] {
+                    let fake = host().await.again(fault);
+                    let context = cut_off(&fake, name, n).await + ", then " + next;
+                    // Nobody was there to see that the trap is sick in its place.
+                    let up = fake.released();
+                    assert!(up == "old" || up == name, "{context}: {up}");
+                    converges(fake, next, &context).await;
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn cut_off_where_no_orders_are_taken_a_rerun_converges() {
     for name in ["new", "trap"] {
         for n in 0..calls(name).await {
             for next in ["new", "old", "other", "crash"] {
                 let fake = host().await.again(Fault::Cut(n));
-                let report = run(&fake, &job(name)).await;
-                let context =
-                    format!("{name} cut at {:?}, then {next}", fake.journal.borrow().get(n));
-                // A deploy whose last calls only tidy up has done what was asked for.
-                if let Some(failure) = report.failure {
-                    let broken = report.outcome.outcome == Some(Outcome::Broken);
-                    assert_eq!(failure.exit == exit::NEEDS_PERSON, broken, "{context}");
-                    assert!(broken || serving(&fake) == "old", "{context}");
-                }
-                // Whatever starts by itself with the engine is what was proved.
-                let all = fake.containers.borrow().clone();
-                let proved = |text: &str| text.contains("/old@") || text.contains("/new@");
-                let mut alive = all.iter().filter(|one| one.kept_alive);
-                assert!(alive.clone().count() >= 1, "{context}");
-                assert!(
-                    alive.all(|one| one.label(label::REFERENCE).is_some_and(proved)),
-                    "{context}"
-                );
-                if next == "crash" {
-                    let fake = fake.again(Fault::None);
-                    let report = run(&fake, &job(next)).await;
-                    assert_eq!(report.outcome.outcome, Some(Outcome::Failed), "{context}");
-                    assert!(proved(&format!("/{}@", serving(&fake))), "{context}");
-                } else {
-                    rerun(fake, next, &context).await;
-                }
+                fake.orders.set(false);
+                let context = cut_off(&fake, name, n).await + ", then " + next;
+                converges(fake, next, &context).await;
             }
         }
+    }
+}
+
+/// Deploys with the connection cut at the call `n`; answers what was being done.
+async fn cut_off(fake: &Fake, name: &str, n: usize) -> String {
+    let report = run(fake, &job(name)).await;
+    let fault = fake.fault.get();
+    let context = format!("{name} {fault:?} at {:?}", fake.journal.borrow().get(n));
+    // A deploy whose last calls only tidy up has done what was asked for.
+    if let Some(failure) = report.failure {
+        let broken = report.outcome.outcome == Some(Outcome::Broken);
+        assert_eq!(failure.exit == exit::NEEDS_PERSON, broken, "{context}");
+        assert!(broken || serving(fake) == "old", "{context}");
+    }
+    context
+}
+
+/// After a cut, with nobody there: what starts by itself is what was proved, and the next deploy
+/// puts all right.
+async fn converges(fake: Fake, next: &str, context: &str) {
+    // Whatever starts by itself with the engine is what was proved.
+    let all = fake.containers.borrow().clone();
+    let proved = |text: &str| text.contains("/old@") || text.contains("/new@");
+    let mut alive = all.iter().filter(|one| one.kept_alive);
+    assert!(alive.clone().count() >= 1, "{context}");
+    assert!(alive.all(|one| one.label(label::REFERENCE).is_some_and(proved)), "{context}");
+    if next == "crash" {
+        let fake = fake.again(Fault::None);
+        let report = run(&fake, &job(next)).await;
+        assert_eq!(report.outcome.outcome, Some(Outcome::Failed), "{context}");
+        assert!(proved(&format!("/{}@", serving(&fake))), "{context}");
+    } else {
+        rerun(fake, next, context).await;
     }
 }
 
@@ -258,8 +286,10 @@ async fn putting_right_what_was_cut_may_fail_as_well() {
 #[tokio::test(start_paused = true)]
 async fn told_to_end_at_any_call_it_ends_soon_and_something_serves() {
     for name in ["new", "trap"] {
-        for n in 0..calls(name).await {
+        let orders = |n: usize| [(n, true), (n, false)];
+        for (n, orders) in (0..calls(name).await).flat_map(orders) {
             let fake = host().await.again(Fault::Signal(n));
+            fake.orders.set(orders);
             let report = run(&fake, &job(name)).await;
             let context = format!("{name} signal at {:?}", fake.journal.borrow().get(n));
             let took = fake.signalled.get().unwrap().elapsed();
