@@ -24,7 +24,7 @@ use crate::error::SwapError;
 use crate::front::{Asked, Config, Front, FrontHost, State};
 use crate::host::{LocalImage, Probe};
 use crate::job::Job;
-use crate::recreate::{Failed, Report, Swap};
+use crate::recreate::{Failed, HURRY, Report, Swap};
 use crate::slot::Slot;
 use layout::Layout;
 
@@ -48,13 +48,13 @@ struct Scene {
 /// What has to be done about the front.
 enum FrontWork {
     /// It passes to the slot as it is.
-    Keep(Front),
+    Keep(Box<Front>),
     /// A new one takes the place of what holds the ports, if something does.
     Replace {
         /// Created and not started.
-        new: Front,
+        new: Box<Front>,
         /// A front, or a container that publishes the ports itself.
-        holder: Option<Container>,
+        holder: Option<Box<Container>>,
     },
 }
 
@@ -122,6 +122,10 @@ impl<H: FrontHost> Swap<'_, H> {
         }
     }
 
+    fn patience(&self, limit: Duration) -> Patience<'_> {
+        Patience { end: Instant::now() + limit, cancelled: self.cancelled, hurried: false }
+    }
+
     /// Asks the front what it does.
     async fn front_state(&self, front: &Front) -> Result<Result<State, String>, SwapError> {
         self.tell_front(front, "/").await
@@ -151,7 +155,7 @@ impl<H: FrontHost> Swap<'_, H> {
         limit: Duration,
         wanted: impl Fn(&State) -> bool,
     ) -> Result<Result<(), String>, SwapError> {
-        let end = Instant::now() + limit;
+        let mut patience = self.patience(limit);
         loop {
             let seen = self.front_state(front).await?;
             let told = match &seen {
@@ -159,7 +163,7 @@ impl<H: FrontHost> Swap<'_, H> {
                 Ok(_) => "it answers, and is not as it was told to be".to_owned(),
                 Err(reason) => reason.clone(),
             };
-            if Instant::now() >= end {
+            if patience.is_over() {
                 return Ok(Err(told));
             }
             tokio::time::sleep(LOOK).await;
@@ -198,7 +202,30 @@ impl<H: FrontHost> Swap<'_, H> {
     }
 }
 
+/// How long something is waited for: less once the tool was told to end.
+struct Patience<'a> {
+    end: Instant,
+    cancelled: &'a CancellationToken,
+    hurried: bool,
+}
+
+impl Patience<'_> {
+    fn is_over(&mut self) -> bool {
+        let now = Instant::now();
+        if self.cancelled.is_cancelled() && !self.hurried {
+            self.hurried = true;
+            self.end = self.end.min(now + HURRY);
+        }
+        now >= self.end
+    }
+}
+
 /// A failure of the front, in words of its own.
 fn front_failed(what: &'static str, reason: String) -> SwapError {
     SwapError::Front { what, reason }
 }
+
+#[cfg(test)]
+mod fake;
+#[cfg(test)]
+mod tests;

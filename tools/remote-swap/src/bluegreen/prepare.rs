@@ -288,7 +288,7 @@ impl<H: FrontHost> Swap<'_, H> {
                 self.reload(front, &config).await?;
                 step.done("changed, no request lost");
             }
-            return Ok(FrontWork::Keep(Front { config, ..front.clone() }));
+            return Ok(FrontWork::Keep(Box::new(Front { config, ..front.clone() })));
         }
         let config = match &scene.front {
             Some(front) => front.config.clone(),
@@ -306,10 +306,10 @@ impl<H: FrontHost> Swap<'_, H> {
         let config = Config { ports, ..self.wanted(&config, slot, address)? };
         let new = self.create_front(&config, slot, network).await?;
         let holder = match holder {
-            Some(holder) if holder.is_up() => Some(holder),
+            Some(holder) if holder.is_up() => Some(Box::new(holder)),
             _ => None,
         };
-        Ok(FrontWork::Replace { new, holder })
+        Ok(FrontWork::Replace { new: Box::new(new), holder })
     }
 
     /// Has the front take up a configuration, and waits until it has.

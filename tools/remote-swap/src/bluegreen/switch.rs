@@ -1,8 +1,5 @@
 //! The switch itself, and the way back.
 
-use slipway_release::Outcome;
-use tokio::time::Instant;
-
 use super::{FRONT, FrontWork, LOOK, Ready, front_failed};
 use crate::container::Container;
 use crate::error::SwapError;
@@ -11,6 +8,7 @@ use crate::gate::Seen;
 use crate::recreate::{Failed, Gap, Swap, millis};
 use crate::slot::Slot;
 use crate::values::Restart;
+use slipway_release::Outcome;
 
 /// How long a front that is replaced may take to end what is in flight, in seconds: meanwhile the
 /// port is closed.
@@ -102,14 +100,14 @@ impl<H: FrontHost> Swap<'_, H> {
     pub(super) async fn turn(&self, front: &Front, slot: Slot) -> Result<(), SwapError> {
         let kept = self.host.keep_live(&front.container.id, slot).await?;
         kept.map_err(|reason| front_failed("turned", reason))?;
-        let end = Instant::now() + FRONT;
+        let mut patience = self.patience(FRONT);
         loop {
             let told = match self.tell_front(front, &format!("/live/{slot}")).await? {
                 Ok(state) if state.live == slot => return Ok(()),
                 Ok(_) => "it passes to the other slot".to_owned(),
                 Err(reason) => reason,
             };
-            if Instant::now() >= end {
+            if patience.is_over() {
                 return Err(front_failed("turned", told));
             }
             tokio::time::sleep(LOOK).await;
@@ -118,13 +116,13 @@ impl<H: FrontHost> Swap<'_, H> {
 
     /// Waits until the published port answers well from this slot.
     async fn answers_through_port(&self, front: &Front, slot: Slot) -> Result<(), SwapError> {
-        let end = Instant::now() + FRONT;
+        let mut patience = self.patience(FRONT);
         loop {
             let asked = self.through_port(&front.config).await?;
             if self.is_from(&asked, slot) {
                 return Ok(());
             }
-            if Instant::now() >= end {
+            if patience.is_over() {
                 return Err(SwapError::NotThroughPort { reason: asked.told(slot) });
             }
             tokio::time::sleep(LOOK).await;
@@ -177,13 +175,13 @@ impl<H: FrontHost> Swap<'_, H> {
 
     /// Waits until the port answers from a slot at all: the old one was healthy when it was left.
     async fn answers_from(&self, front: &Front, slot: Slot) -> Result<(), SwapError> {
-        let end = Instant::now() + FRONT;
+        let mut patience = self.patience(FRONT);
         loop {
             let asked = self.through_port(&front.config).await?;
             if asked.served_by == Some(slot) {
                 return Ok(());
             }
-            if Instant::now() >= end {
+            if patience.is_over() {
                 return Err(SwapError::NotThroughPort { reason: asked.told(slot) });
             }
             tokio::time::sleep(LOOK).await;
@@ -193,12 +191,12 @@ impl<H: FrontHost> Swap<'_, H> {
     /// Waits until the port is open again: nothing is known of what a stranger answers there.
     async fn takes_connections(&self) -> Result<(), SwapError> {
         let (ip, port, path) = self.public();
-        let end = Instant::now() + FRONT;
+        let mut patience = self.patience(FRONT);
         loop {
             let probe = self.host.probe(ip, port, path, FRONT).await?;
             match probe {
                 crate::host::Probe::Answer { .. } => return Ok(()),
-                crate::host::Probe::Silent { reason } if Instant::now() >= end => {
+                crate::host::Probe::Silent { reason } if patience.is_over() => {
                     return Err(SwapError::NotThroughPort { reason });
                 }
                 crate::host::Probe::Silent { .. } => tokio::time::sleep(LOOK).await,

@@ -1,6 +1,7 @@
 //! An engine in memory, with containers that behave as their image's name says.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
@@ -11,15 +12,17 @@ use tokio::time::Instant;
 
 use crate::container::{Container, Role, Status, label};
 use crate::error::HostError;
+use crate::front::{Config, Files};
 use crate::handover::Order;
 use crate::host::{Handed, Holder, Host, LocalImage, Platform, Probe, Result};
 use crate::job::Job;
 use crate::publish::Publish;
+use crate::slot::Slot;
 use crate::values::Restart;
 
 /// What goes wrong, counted in calls from the first.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     None,
     /// This call fails and does nothing.
     Refuse(usize),
@@ -33,24 +36,36 @@ pub(super) enum Fault {
     Signal(usize),
 }
 
-pub(super) struct Fake {
-    pub(super) containers: RefCell<Vec<Container>>,
-    pub(super) fault: Cell<Fault>,
-    pub(super) calls: Cell<usize>,
+pub(crate) struct Fake {
+    pub(crate) containers: RefCell<Vec<Container>>,
+    pub(crate) fault: Cell<Fault>,
+    pub(crate) calls: Cell<usize>,
     /// Ids that were changed in any way.
-    pub(super) touched: RefCell<Vec<String>>,
-    pub(super) cancelled: CancellationToken,
+    pub(crate) touched: RefCell<Vec<String>>,
+    pub(crate) cancelled: CancellationToken,
     /// Everything that was called, to tell which call it was that failed.
-    pub(super) journal: RefCell<Vec<String>>,
+    pub(crate) journal: RefCell<Vec<String>>,
     /// When the signal came.
-    pub(super) signalled: Cell<Option<Instant>>,
+    pub(crate) signalled: Cell<Option<Instant>>,
     /// Whether the host takes orders.
-    pub(super) orders: Cell<bool>,
+    pub(crate) orders: Cell<bool>,
     clock: Cell<i64>,
+    /// What the fronts hold, by the containers' ids.
+    pub(crate) fronts: RefCell<HashMap<String, FrontDisk>>,
+    pub(crate) network: Cell<bool>,
+    /// How often the port was asked for a release that dies of it.
+    pub(crate) asked: Cell<u32>,
+}
+
+/// A front's files, and what it has in memory while it runs.
+#[derive(Clone)]
+pub(crate) struct FrontDisk {
+    pub(crate) files: Files,
+    pub(crate) memory: Option<(Config, Slot)>,
 }
 
 impl Fake {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             containers: RefCell::default(),
             fault: Cell::new(Fault::None),
@@ -61,11 +76,25 @@ impl Fake {
             signalled: Cell::new(None),
             orders: Cell::new(true),
             clock: Cell::new(1_000),
+            fronts: RefCell::default(),
+            network: Cell::new(false),
+            asked: Cell::new(0),
+        }
+    }
+
+    /// Another host that is just so.
+    pub(crate) fn copy(&self) -> Self {
+        Self {
+            containers: self.containers.clone(),
+            clock: self.clock.clone(),
+            fronts: self.fronts.clone(),
+            network: self.network.clone(),
+            ..Self::new()
         }
     }
 
     /// The same host with another fault, seen by a fresh process.
-    pub(super) fn again(self, fault: Fault) -> Self {
+    pub(crate) fn again(self, fault: Fault) -> Self {
         Self {
             fault: Cell::new(fault),
             calls: Cell::new(0),
@@ -76,7 +105,7 @@ impl Fake {
     }
 
     /// A container of somebody else's.
-    pub(super) fn stranger(&self, publish: &[Publish]) {
+    pub(crate) fn stranger(&self, publish: &[Publish]) {
         let mut one = crate::plan::tests::container(1, Role::Release, Status::Running, true);
         one.id = "stranger".into();
         one.name = "blog".into();
@@ -86,8 +115,12 @@ impl Fake {
     }
 
     /// The reference that answers at the public port, if one does and is well.
-    pub(super) fn serving(&self) -> Option<String> {
-        match self.answer_of(|one| one.role() == Role::Release && !one.publish.is_empty()) {
+    pub(crate) fn serving(&self) -> Option<String> {
+        let probe = match self.passes_to() {
+            Some(id) => self.answer_of(|one| one.id == id),
+            None => self.answer_of(|one| one.role() == Role::Release && !one.publish.is_empty()),
+        };
+        match probe {
             Probe::Answer { status: 200, body } => Some(body),
             _ => None,
         }
@@ -95,7 +128,7 @@ impl Fake {
 
     /// The name of the release that runs at the public port, whether it is well or not; `-` if none
     /// does.
-    pub(super) fn released(&self) -> String {
+    pub(crate) fn released(&self) -> String {
         let all = self.containers.borrow();
         let one = all.iter().find(|one| one.is_up() && !one.publish.is_empty());
         let reference = one.and_then(|one| one.label(label::REFERENCE)).unwrap_or("-");
@@ -124,7 +157,7 @@ impl Fake {
         }
     }
 
-    async fn act<T>(
+    pub(crate) async fn act<T>(
         &self,
         what: &str,
         work: impl FnOnce(&mut Vec<Container>) -> Result<T>,
@@ -140,6 +173,12 @@ impl Fake {
         }
     }
 
+    /// Whether the last call was one whose answer is lost, but not its work.
+    pub(crate) fn is_unanswered(&self) -> bool {
+        let last = self.calls.get() - 1;
+        matches!(self.fault.get(), Fault::Unanswered(n) | Fault::Gone(n) if n == last)
+    }
+
     async fn change(&self, what: &str, id: &str, work: impl FnOnce(&mut Container)) -> Result<()> {
         self.act(&format!("{what} {id}"), |all| {
             self.touched.borrow_mut().push(id.to_owned());
@@ -153,11 +192,10 @@ impl Fake {
     /// What the engine does when it is told to start a container.
     fn starts(&self, all: &mut [Container], id: &str) -> Result<()> {
         self.touched.borrow_mut().push(id.to_owned());
-        let publish = all.iter().find(|one| one.id == id).ok_or_else(refused)?.publish.clone();
+        let one = all.iter().find(|one| one.id == id).ok_or_else(refused)?.clone();
         let taken = |other: &Container| {
-            other.id != id
-                && other.is_up()
-                && other.publish.iter().any(|a| publish.iter().any(|b| a.collides(b)))
+            let port = || other.publish.iter().any(|a| one.publish.iter().any(|b| a.collides(b)));
+            other.id != id && other.is_up() && (port() || other.address == one.address)
         };
         if all.iter().any(taken) {
             return Err(refused());
@@ -170,18 +208,18 @@ impl Fake {
         Ok(())
     }
 
-    fn answer_of(&self, which: impl Fn(&Container) -> bool) -> Probe {
+    pub(crate) fn answer_of(&self, which: impl Fn(&Container) -> bool) -> Probe {
         let all = self.containers.borrow();
         let running = all.iter().find(|one| one.status == Status::Running && which(one));
         let Some(one) = running else { return Probe::Silent { reason: "refused".into() } };
         let reference = one.label(label::REFERENCE).unwrap_or_default().to_owned();
         let sick = reference.contains("sick")
-            || (reference.contains("trap") && one.role() == Role::Release);
+            || (reference.contains("trap") && one.role() == Role::Release && one.slot().is_none());
         Probe::Answer { status: if sick { 503 } else { 200 }, body: reference }
     }
 }
 
-pub(super) fn refused() -> HostError {
+pub(crate) fn refused() -> HostError {
     let source = slipway_engine::Error::Api { status: 500, message: "refused".into() };
     HostError::Engine { doing: "a call", source }
 }
@@ -254,7 +292,13 @@ impl Host for Fake {
             self.touched.borrow_mut().push(id.clone());
             let mut one = crate::plan::tests::container(0, Role::Release, Status::Created, false);
             one.image_id = image_id(&labels[label::REFERENCE]);
-            one.address = Some(IpAddr::V4(Ipv4Addr::from(u32::try_from(clock).unwrap())));
+            let networks = body.networking_config.and_then(|config| config.endpoints_config);
+            let wanted = networks
+                .into_iter()
+                .flatten()
+                .find_map(|(_, endpoint)| endpoint.ipam_config?.ipv4_address?.parse().ok());
+            let any = IpAddr::V4(Ipv4Addr::from(u32::try_from(clock).unwrap()));
+            one.address = wanted.or(Some(any));
             one.created = Timestamp::from_second(clock).unwrap();
             one.name = name.to_owned();
             one.id = id.clone();
@@ -344,6 +388,10 @@ impl Host for Fake {
     async fn probe(&self, ip: IpAddr, port: u16, _: &str, _: Duration) -> Result<Probe> {
         self.act("probe", |_| Ok(())).await?;
         Ok(match ip.is_loopback() {
+            true if self.passes_to().is_some() => {
+                let id = self.passes_to();
+                self.answer_of(|one| Some(&one.id) == id.as_ref())
+            }
             true => self.answer_of(|one| one.publish.iter().any(|own| own.host_port == port)),
             false => self.answer_of(|one| one.address == Some(ip)),
         })
