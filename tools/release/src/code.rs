@@ -156,6 +156,10 @@ codes! {
     ConnectionLost "connection_lost" UNREACHABLE,
     /// The port on the host belongs to something that is not this application.
     PortInUse "port_in_use" FAILED,
+    /// Another deploy of the application holds the lock of this host.
+    Locked "locked" FAILED,
+    /// The lock was broken or taken over while the deploy was under way.
+    LockLost "lock_lost" FAILED,
     /// The image is for another architecture than the host's.
     ArchMismatch "arch_mismatch" FAILED,
     /// The clock of the host and that of this machine are too far apart.

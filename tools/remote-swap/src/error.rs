@@ -66,6 +66,10 @@ pub(crate) enum SwapError {
     Overtaken { app: String },
     #[error("the old container was told to stop and still runs")]
     Stays,
+    #[error("another deploy of {app} is under way on this host: {held}")]
+    Locked { app: String, held: String },
+    #[error(transparent)]
+    LockLost(#[from] crate::lock::Lost),
     #[error("interrupted")]
     Interrupted,
     #[error("{cause}; the old container could not be put back: {why}")]
@@ -182,6 +186,12 @@ impl SwapError {
             }
             Self::Undecided { cause } => Failure { message, ..cause.failure(place) }
                 .hint("run it again as soon as the host answers: it finishes what was begun")
+                .retryable(true),
+            Self::Locked { .. } => Failure::new(Code::Locked, message)
+                .hint("--wait-lock 5m waits longer; remote-swap lock break ends a deploy that hangs")
+                .retryable(true),
+            Self::LockLost(_) => Failure::new(Code::LockLost, message)
+                .hint("remote-swap lock tells who deploys now; run it again when that is done")
                 .retryable(true),
             Self::Unhealthy { .. } => Failure::new(Code::Unhealthy, message)
                 .hint("error.evidence holds the last answer and the end of its log; --health-path and --health-timeout say what is waited for"),
