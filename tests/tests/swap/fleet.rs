@@ -58,9 +58,12 @@ fn swap(app: &App, hosts: &[String]) -> Command {
     let listed = run(Command::new("ssh-keygen").args(["-lf", &from_run_sh("LAB_KNOWN_HOSTS")]));
     let pin = listed.split_whitespace().find(|word| word.starts_with("SHA256:")).unwrap();
     let mut swap = app.bare();
-    swap.args(hosts.iter().flat_map(|host| ["--host", host]))
-        .args(["--identity", &from_run_sh("LAB_SSH_KEY"), "--host-key", pin])
-        .args(["--connect-timeout", "10s"]);
+    swap.args(hosts.iter().flat_map(|host| ["--host", host])).args([
+        "--identity",
+        &from_run_sh("LAB_SSH_KEY"),
+        "--host-key",
+        pin,
+    ]);
     swap
 }
 

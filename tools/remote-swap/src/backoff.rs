@@ -21,6 +21,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// No pause gets longer than this.
 const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 
+/// In less time than this no further attempt is worth it.
+const LEAST: Duration = Duration::from_millis(100);
+
 /// The right to one handshake. It is held until the engine has answered, since only then it is
 /// sure that the server does not count the connection as one that has not logged in.
 pub(crate) struct Slot {
@@ -54,13 +57,14 @@ pub(crate) async fn persist<T>(
             Err(HostError::Ssh(slipway_ssh::Error::Timeout { .. })) if last.is_some() => break,
             Err(error) => error,
         };
-        let pause = pause(n, rand::rng().random());
-        left = left.saturating_sub(begun.elapsed() + pause);
-        if left.is_zero() || !error.may_pass_while_connecting() {
+        left = left.saturating_sub(begun.elapsed());
+        if left < LEAST || !error.may_pass_while_connecting() {
             return Err(error);
         }
         again(&error);
         last = Some(error);
+        let pause = pause(n, rand::rng().random()).min(left / 2);
+        left -= pause;
         tokio::time::sleep(pause).await;
     }
     Err(last.unwrap_or(HostError::Lost { reason: "no connection was made".to_owned() }))
