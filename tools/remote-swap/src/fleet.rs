@@ -122,9 +122,7 @@ impl Hosts for Fleet<'_> {
             Strategy::BlueGreen => {
                 bluegreen::deploy(&remote, &place, self.job, ui, cancelled).await
             }
-            Strategy::Recreate => {
-                recreate::deploy(&remote, &place, self.job, ui, cancelled).await
-            }
+            Strategy::Recreate => recreate::deploy(&remote, &place, self.job, ui, cancelled).await,
         }
     }
 

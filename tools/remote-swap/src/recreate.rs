@@ -205,7 +205,12 @@ impl<'a, H: Host> Swap<'a, H> {
 
     /// Takes a new container away and starts the old one again, as one order where the host takes
     /// any.
-    pub(crate) async fn restore(&self, new: &str, volumes: bool, old: &str) -> Result<(), HostError> {
+    pub(crate) async fn restore(
+        &self,
+        new: &str,
+        volumes: bool,
+        old: &str,
+    ) -> Result<(), HostError> {
         let order = Order::Restore { new, seconds: DISMISS, volumes, old };
         match self.host.hand_over(&order, &mut || {}).await? {
             Handed::Done => return Ok(()),
