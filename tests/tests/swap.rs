@@ -10,6 +10,8 @@ mod critical;
 mod cuts;
 #[path = "swap/ends.rs"]
 mod ends;
+#[path = "swap/fleet.rs"]
+mod fleet;
 #[path = "swap/hosts.rs"]
 mod hosts;
 #[path = "swap/login.rs"]

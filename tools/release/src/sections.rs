@@ -159,7 +159,7 @@ pub enum Outcome {
     Unchanged,
     /// It failed before anything was changed; what served before serves on.
     Failed,
-    /// It failed after the switch, and what served before serves again.
+    /// It failed after the switch, or another host failed, and what served before serves again.
     RolledBack,
     /// It failed and nothing serves.
     Broken,

@@ -98,15 +98,19 @@ impl HostError {
 
     /// Whether a new connection may be had a moment later.
     pub(crate) fn may_pass(&self) -> bool {
-        use slipway_ssh::Error as Ssh;
-        let unreached = matches!(
-            self,
-            Self::Ssh(Ssh::Unreachable { .. } | Ssh::Timeout { .. } | Ssh::Handshake { .. })
-        );
+        // A name that was known is known again when its server answers again.
+        let unnamed = matches!(self, Self::Ssh(slipway_ssh::Error::NameUnknown { .. }));
+        let unreached = unnamed || self.may_pass_while_connecting();
         // A socket that is not there now and listens a moment later looks like one that is not
         // forwarded.
         let unclear = matches!(self, Self::Deadline { .. } | Self::NotForwarded { .. });
         unreached || unclear || self.is_lost()
+    }
+
+    /// Whether another attempt to connect may succeed a moment later. An engine that is not there is
+    /// no reason to wait before anything is begun.
+    pub(crate) fn may_pass_while_connecting(&self) -> bool {
+        matches!(self, Self::Ssh(error) if error.may_pass())
     }
 
     /// The reason alone, where what was being done is told already.
@@ -273,7 +277,9 @@ fn ssh_code(error: &slipway_ssh::Error) -> Code {
     use slipway_ssh::Error as E;
     match error {
         E::BadTarget { .. } | E::BadFingerprint { .. } => Code::Usage,
-        E::Unreachable { .. } | E::Timeout { .. } | E::Handshake { .. } => Code::HostUnreachable,
+        E::NameUnknown { .. } | E::Unreachable { .. } | E::Timeout { .. } | E::Handshake { .. } => {
+            Code::HostUnreachable
+        }
         E::HostKeyUnknown { .. } => Code::HostKeyUnknown,
         E::HostKeyMismatch { .. } | E::HostKeyRevoked { .. } => Code::HostKeyMismatch,
         E::KnownHostsUnreadable { .. } => Code::FileUnreadable,

@@ -1,27 +1,26 @@
-//! Several hosts, one after the other: the first that fails keeps the rest from being touched.
+//! Several hosts: which, in what order, and what the failure of one means for the others.
 
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+mod look;
+mod rollout;
+mod targets;
+mod verdict;
 
+use std::cell::RefCell;
+
+use futures_util::future::join_all;
 use slipway_release::{Code, Deploy, Document, Failure, HostOutcome, Outcome};
 use slipway_shell::Context;
-use slipway_ssh::{ConnectOptions, Credential, HostKeyPolicy, Target, default_credentials};
+use slipway_ssh::{ConnectOptions, Target};
 
 use crate::bluegreen;
 use crate::env::Lookup;
 use crate::error::SwapError;
 use crate::job::Job;
 use crate::options::{Options, Strategy};
-use crate::publish::Protocol;
 use crate::recreate::{self, Report};
 use crate::remote::Remote;
-
-/// How soon a silent host is asked for a sign of life: in the middle of a switch a connection
-/// that is lost has to be noticed soon.
-const KEEPALIVE: Duration = Duration::from_secs(2);
-
-/// Of a host that was being worked on when the tool had to end.
-const UNKNOWN: &str = "the tool ended before it was known what serves; the next run puts it right";
+pub(crate) use look::status;
+use rollout::{Hosts, Rollout};
 
 /// Does all hosts, and writes what came of each into the document.
 pub(crate) async fn deploy(
@@ -31,74 +30,116 @@ pub(crate) async fn deploy(
     lookup: Lookup<'_>,
 ) -> Result<(), Failure> {
     let job = Job::new(options, document, lookup)?;
-    let targets = targets(&options.host)?;
-    let connect = connect_options(options, lookup)?;
-    let mut deploy = Deploy {
+    let ways = Ways::new(options, context, lookup)?;
+    let rollout = Rollout::new(ways.targets.len(), options)?;
+    let deploy = Deploy {
         app: Some(job.app.clone()),
         strategy: Some(options.strategy.as_str().to_owned()),
         deploy_id: Some(job.deploy_id.clone()),
         health_path: Some(job.spec.health.path.clone()),
         hosts: Vec::new(),
     };
-    let mut failure: Option<Failure> = None;
-    for target in &targets {
-        let outcome = if failure.is_some() {
-            HostOutcome { outcome: Some(Outcome::Skipped), ..HostOutcome::default() }
-        } else {
-            // What the document says should this host take too long to give up after a signal.
-            let mut unknown = deploy.clone();
-            unknown.hosts.push(HostOutcome {
-                host: target.to_string(),
-                error: Some(UNKNOWN.to_owned()),
-                ..HostOutcome::default()
-            });
-            document.set(&unknown);
-            let report = one(options, target, &connect, &job, context).await;
-            failure = report.failure;
-            report.outcome
-        };
-        let (host, url) = (target.to_string(), url(target, &job));
-        deploy.hosts.push(HostOutcome { host, url, ..outcome });
-        document.set(&deploy);
+    let known = |target: &Target| HostOutcome {
+        host: target.to_string(),
+        url: targets::url(target, &job),
+        ..HostOutcome::default()
+    };
+    let known = ways.targets.iter().map(known).collect();
+    let fleet = Fleet { ways: &ways, job: &job, document: RefCell::new((document, deploy)) };
+    let ended = rollout.run(&fleet, known, &context.cancelled).await;
+    for warning in ended.warnings {
+        context.ui.warn(&warning);
     }
-    failure.map_or(Ok(()), Err)
+    ended.result
 }
 
-async fn one(
-    options: &Options,
-    target: &Target,
-    connect: &ConnectOptions,
-    job: &Job,
-    context: &Context,
-) -> Report {
-    let place = target.to_string();
-    let failed = |error: SwapError| {
-        let failure = error.failure(&place);
-        let outcome = HostOutcome {
-            outcome: Some(Outcome::Failed),
-            error: Some(failure.message.clone()),
-            ..HostOutcome::default()
+/// The hosts and the ways to them.
+pub(crate) struct Ways<'a> {
+    pub(crate) targets: Vec<Target>,
+    connect: ConnectOptions,
+    options: &'a Options,
+    context: &'a Context,
+}
+
+impl<'a> Ways<'a> {
+    /// The hosts that the options name.
+    pub(crate) fn new(
+        options: &'a Options,
+        context: &'a Context,
+        lookup: Lookup<'_>,
+    ) -> Result<Self, Failure> {
+        let targets = targets::targets(&options.host)?;
+        let connect = targets::connect_options(options, lookup)?;
+        Ok(Self { targets, connect, options, context })
+    }
+
+    /// Connects to a host and its engine.
+    pub(crate) async fn open(&self, target: &Target) -> Result<Remote, SwapError> {
+        let step = self.context.ui.step(format!("{target}: connecting"));
+        let mut again = |error: &dyn std::fmt::Display| step.update(error.to_string());
+        let socket = self.options.docker_socket.clone();
+        let opening = Remote::open(target.clone(), self.connect.clone(), socket, &mut again);
+        let remote = tokio::select! {
+            biased;
+            () = self.context.cancelled.cancelled() => return Err(SwapError::Interrupted),
+            opened = opening => opened?,
         };
-        Report { outcome, failure: Some(failure) }
-    };
-    let step = context.ui.step(format!("{place}: connecting"));
-    let opening = Remote::open(target.clone(), connect.clone(), options.docker_socket.clone());
-    let remote = tokio::select! {
-        biased;
-        () = context.cancelled.cancelled() => return failed(SwapError::Interrupted),
-        opened = opening => match opened {
+        step.done("connected");
+        Ok(remote)
+    }
+
+    /// Asks all hosts at once, where nothing is changed; the answers are in the hosts' order.
+    pub(crate) async fn ask<T>(
+        &self,
+        question: impl AsyncFn(&Target, Remote) -> Result<T, SwapError>,
+    ) -> Vec<Result<T, Failure>> {
+        let one = async |target: &Target| {
+            let asked = async { question(target, self.open(target).await?).await };
+            asked.await.map_err(|error| error.failure(&target.to_string()))
+        };
+        join_all(self.targets.iter().map(one)).await
+    }
+}
+
+/// The hosts of a deploy.
+struct Fleet<'a> {
+    ways: &'a Ways<'a>,
+    job: &'a Job,
+    /// With the section that is written into it again after each change.
+    document: RefCell<(&'a mut Document, Deploy)>,
+}
+
+impl Hosts for Fleet<'_> {
+    async fn deploy(&self, index: usize) -> Report {
+        let target = &self.ways.targets[index];
+        let place = target.to_string();
+        let remote = match self.ways.open(target).await {
             Ok(remote) => remote,
-            Err(error) => return failed(error.into()),
-        },
-    };
-    step.done("connected");
-    match options.strategy {
-        Strategy::BlueGreen => {
-            bluegreen::deploy(&remote, &place, job, &context.ui, &context.cancelled).await
+            Err(error) => return failed(error.failure(&place)),
+        };
+        let Context { ui, cancelled, .. } = self.ways.context;
+        match self.ways.options.strategy {
+            Strategy::BlueGreen => {
+                bluegreen::deploy(&remote, &place, self.job, ui, cancelled).await
+            }
+            Strategy::Recreate => recreate::deploy(&remote, &place, self.job, ui, cancelled).await,
         }
-        Strategy::Recreate => {
-            recreate::deploy(&remote, &place, job, &context.ui, &context.cancelled).await
-        }
+    }
+
+    async fn take_back(&self, index: usize, deployed: &HostOutcome) -> Report {
+        let place = &self.ways.targets[index];
+        let before = deployed.previous.as_deref().unwrap_or_default();
+        let message = format!("{place}: it keeps the new release, while another host failed");
+        failed(
+            Failure::new(Code::RollbackImpossible, message)
+                .hint(format!("deploy what served before with --image {before}")),
+        )
+    }
+
+    fn stand(&self, outcomes: &[HostOutcome]) {
+        let (document, deploy) = &mut *self.document.borrow_mut();
+        deploy.hosts = outcomes.to_vec();
+        document.set(deploy);
     }
 }
 
@@ -106,117 +147,11 @@ fn usage(message: String) -> Failure {
     Failure::new(Code::Usage, message)
 }
 
-fn targets(hosts: &[String]) -> Result<Vec<Target>, Failure> {
-    if hosts.is_empty() {
-        return Err(usage("no host is given".to_owned()).hint("give --host USER@HOST"));
-    }
-    let mut targets = Vec::<Target>::new();
-    for text in hosts {
-        let target: Target = text
-            .parse()
-            .map_err(|error: slipway_ssh::Error| SwapError::Host(error.into()).failure("--host"))?;
-        if targets.contains(&target) {
-            return Err(usage(format!("--host {target} is given twice")));
-        }
-        targets.push(target);
-    }
-    Ok(targets)
-}
-
-fn connect_options(options: &Options, lookup: Lookup<'_>) -> Result<ConnectOptions, Failure> {
-    let mut credentials: Vec<Credential> = options
-        .identity
-        .iter()
-        .map(|path| Credential::KeyFile { path: PathBuf::from(path), passphrase: None })
-        .collect();
-    if let Some(name) = &options.identity_env {
-        let pem = lookup(name).filter(|pem| !pem.trim().is_empty()).ok_or_else(|| {
-            usage(format!("--identity-env {name}: the environment has no such variable"))
-        })?;
-        credentials.push(Credential::KeyMemory {
-            pem: pem.into(),
-            label: name.clone(),
-            passphrase: None,
-        });
-    }
-    if credentials.is_empty() {
-        credentials = default_credentials();
-    }
-    let host_keys = match (&options.host_key[..], &options.known_hosts) {
-        ([], None) => HostKeyPolicy::default(),
-        ([], Some(file)) => HostKeyPolicy::KnownHosts(vec![named_file(file)?]),
-        (keys, None) => HostKeyPolicy::Fingerprints(keys.to_vec()),
-        (_, Some(_)) => {
-            return Err(usage("--host-key and --known-hosts exclude each other".to_owned()));
-        }
+fn failed(failure: Failure) -> Report {
+    let outcome = HostOutcome {
+        outcome: Some(Outcome::Failed),
+        error: Some(failure.message.clone()),
+        ..HostOutcome::default()
     };
-    let timeout = options.connect_timeout.0;
-    Ok(ConnectOptions { host_keys, credentials, timeout, keepalive: KEEPALIVE })
-}
-
-/// A file of known hosts that was named: one that is missing is a slip, not an empty one.
-fn named_file(path: &str) -> Result<PathBuf, Failure> {
-    if Path::new(path).exists() {
-        return Ok(PathBuf::from(path));
-    }
-    let message = format!("--known-hosts {path}: there is no such file");
-    Err(Failure::new(Code::FileUnreadable, message)
-        .hint("ssh-keyscan HOST prints its lines; compare them with the host's own keys"))
-}
-
-/// Where people reach the application on this host, if they do.
-fn url(target: &Target, job: &Job) -> Option<String> {
-    let tcp = || job.spec.publish.iter().filter(|one| one.protocol == Protocol::Tcp);
-    let health = tcp().find(|one| Some(one.container_port) == job.spec.health.port);
-    let one = health.or_else(|| tcp().next())?;
-    let host = match one.ip {
-        Some(ip) if ip.is_loopback() => return None,
-        Some(ip) if !ip.is_unspecified() => ip.to_string(),
-        _ => target.host.clone(),
-    };
-    let host = if host.contains(':') { format!("[{host}]") } else { host };
-    Some(format!("http://{host}:{}", one.host_port))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::job::tests::job;
-    use crate::spec::tests::options;
-
-    fn failure_of(args: &[&str]) -> Failure {
-        connect_options(&options(args), &|_| None).unwrap_err()
-    }
-
-    #[test]
-    fn ways_to_log_in_that_cannot_work() {
-        let missing = failure_of(&["--known-hosts=/does/not/exist"]);
-        assert_eq!(missing.code, Code::FileUnreadable);
-        let both = failure_of(&["--known-hosts=x", "--host-key=SHA256:x"]);
-        assert_eq!(both.code, Code::Usage);
-        let unset = failure_of(&["--identity-env=KEY"]);
-        assert!(unset.message.contains("KEY"), "{}", unset.message);
-    }
-
-    #[test]
-    fn the_address_is_one_that_others_can_reach() {
-        let url = |publish: &str, host: &str| {
-            url(&host.parse().unwrap(), &job(&[&format!("--publish={publish}")]))
-        };
-        assert_eq!(url("8000:5000", "a@h").as_deref(), Some("http://h:8000"));
-        assert_eq!(url("8000:5000", "a@[::1]:2222").as_deref(), Some("http://[::1]:8000"));
-        assert_eq!(url("10.0.0.7:80:5000", "a@h").as_deref(), Some("http://10.0.0.7:80"));
-        assert_eq!(url("127.0.0.1:80:5000", "a@h"), None);
-        assert_eq!(url("80:5000/udp", "a@h"), None);
-    }
-
-    #[test]
-    fn hosts_are_read_before_any_is_touched() {
-        assert_eq!(targets(&[]).unwrap_err().code, Code::Usage);
-        let bad = targets(&["a@h".into(), "a@h:x".into()]).unwrap_err();
-        assert_eq!(bad.code, Code::Usage);
-        assert!(bad.message.contains("a@h:x"), "{}", bad.message);
-        let twice = targets(&["a@h".into(), "a@h:22".into()]).unwrap_err();
-        assert!(twice.message.contains("twice"), "{}", twice.message);
-    }
+    Report { outcome, failure: Some(failure) }
 }

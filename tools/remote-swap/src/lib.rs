@@ -5,6 +5,7 @@
 //! mean, the checks before anything is changed) stands apart from what does I/O, and everything
 //! that is asked of a host goes through one narrow trait, so that tests can make any of it fail.
 
+mod backoff;
 mod bluegreen;
 mod body;
 mod calls;
@@ -59,11 +60,10 @@ impl Tool for RemoteSwap {
     ) -> Result<(), Failure> {
         let lookup = |name: &str| std::env::var(name).ok();
         match options.command {
-            Command::Deploy
-            | Command::Plan
-            | Command::Rollback
-            | Command::Status
-            | Command::Lock => fleet::deploy(&options, document, context, &lookup).await,
+            Command::Status => fleet::status(&options, document, context, &lookup).await,
+            Command::Deploy | Command::Plan | Command::Rollback | Command::Lock => {
+                fleet::deploy(&options, document, context, &lookup).await
+            }
         }
     }
 }

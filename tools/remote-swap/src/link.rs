@@ -8,6 +8,7 @@ use slipway_ssh::{ConnectOptions, Connection, Error as SshError, Target};
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
+use crate::backoff::Slot;
 use crate::error::HostError;
 use crate::host::Result;
 
@@ -37,6 +38,7 @@ enum Way {
 impl Link {
     /// Connects to a host and to the engine that listens at `socket` there.
     pub(crate) async fn open(
+        _slot: Slot,
         target: &Target,
         options: &ConnectOptions,
         socket: &str,

@@ -11,6 +11,7 @@ use slipway_ssh::{ConnectOptions, Error as SshError, Target};
 use tokio::net::UnixStream;
 use tokio::time::{Instant, timeout};
 
+use crate::backoff::{self, Slot};
 use crate::error::HostError;
 use crate::handover::{self, Order};
 use crate::host::{Handed, Probe, Result};
@@ -36,13 +37,18 @@ pub(crate) struct Remote {
 }
 
 impl Remote {
-    /// Connects to a host and its engine.
+    /// Connects to a host and its engine; `again` is told why that takes more than one attempt.
     pub(crate) async fn open(
         target: Target,
         options: ConnectOptions,
         socket: String,
+        again: &mut dyn FnMut(&dyn std::fmt::Display),
     ) -> Result<Self> {
-        let link = Arc::new(Link::open(&target, &options, &socket).await?);
+        let link = backoff::persist(options.timeout, again, async |slot, timeout| {
+            let options = ConnectOptions { timeout, ..options.clone() };
+            Link::open(slot, &target, &options, &socket).await
+        });
+        let link = Arc::new(link.await?);
         let patience = tokio::sync::Mutex::new(RECONNECT);
         let takes_no_orders = AtomicBool::new(false);
         Ok(Self { target, options, socket, link: Mutex::new(link), patience, takes_no_orders })
@@ -119,7 +125,7 @@ impl Remote {
         let begun = Instant::now();
         let mut pause = PAUSE;
         let result = loop {
-            match Link::open(&self.target, &self.options, &self.socket).await {
+            match Link::open(Slot::free().await, &self.target, &self.options, &self.socket).await {
                 Ok(link) => {
                     let link = Arc::new(link);
                     *self.link.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&link);

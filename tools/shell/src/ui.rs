@@ -7,7 +7,7 @@ use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use slipway_release::Failure;
 
 /// The one writer to stderr. Clones write to the same place.
@@ -20,8 +20,9 @@ pub struct Ui {
 
 struct Shared {
     writer: Box<dyn Write + Send>,
-    /// The live line of the step that began last, if one is shown.
-    bar: Option<ProgressBar>,
+    /// The live lines of the steps that are under way, in the order in which they began; none off a
+    /// terminal.
+    lines: Option<MultiProgress>,
 }
 
 impl Ui {
@@ -35,7 +36,8 @@ impl Ui {
     /// Any writer; live lines only if `terminal` is set, and those always go to stderr.
     #[must_use]
     pub fn new(tool: &'static str, writer: Box<dyn Write + Send>, terminal: bool) -> Self {
-        Self { tool, terminal, shared: Arc::new(Mutex::new(Shared { writer, bar: None })) }
+        let lines = terminal.then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr()));
+        Self { tool, terminal, shared: Arc::new(Mutex::new(Shared { writer, lines })) }
     }
 
     /// Whether people see it live on a terminal.
@@ -54,16 +56,16 @@ impl Ui {
         self.say(&format!("warning: {text}"));
     }
 
-    /// One line as it is, above the live line if there is one.
+    /// One line as it is, above the live lines if there are any.
     pub fn raw(&self, line: &str) {
         // A writer that fails, as a closed stderr does, is no reason to stop the work.
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        let bar = shared.bar.clone();
+        let lines = shared.lines.clone();
         let mut write = || {
             let _ = writeln!(shared.writer, "{line}");
         };
-        match bar {
-            Some(bar) => bar.suspend(write),
+        match lines {
+            Some(lines) => lines.suspend(write),
             None => write(),
         }
     }
@@ -72,9 +74,12 @@ impl Ui {
     #[must_use]
     pub fn step(&self, label: impl Into<String>) -> Step {
         let label = label.into();
-        let mut bar = None;
-        if self.terminal {
-            let spinner = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        let lines = self.lines();
+        if lines.is_none() {
+            self.say(&label);
+        }
+        let bar = lines.map(|lines| {
+            let spinner = lines.add(ProgressBar::no_length());
             if let Ok(style) =
                 ProgressStyle::with_template("{spinner} {prefix} {elapsed} {wide_msg}")
             {
@@ -82,12 +87,13 @@ impl Ui {
             }
             spinner.set_prefix(format!("{}: {label}", self.tool));
             spinner.enable_steady_tick(Duration::from_millis(100));
-            self.shared.lock().unwrap_or_else(PoisonError::into_inner).bar = Some(spinner.clone());
-            bar = Some(spinner);
-        } else {
-            self.say(&label);
-        }
+            spinner
+        });
         Step { ui: self.clone(), label, bar, begun: Instant::now() }
+    }
+
+    fn lines(&self) -> Option<MultiProgress> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner).lines.clone()
     }
 
     pub(crate) fn failure(&self, failure: &Failure) {
@@ -132,7 +138,9 @@ impl Drop for Step {
     fn drop(&mut self) {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
-            self.ui.shared.lock().unwrap_or_else(PoisonError::into_inner).bar = None;
+            if let Some(lines) = self.ui.lines() {
+                lines.remove(&bar);
+            }
         }
     }
 }

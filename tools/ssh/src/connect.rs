@@ -131,9 +131,13 @@ pub(crate) fn establish(
 
 fn resolve(target: &Target) -> Result<Vec<SocketAddr>, Error> {
     let found = (target.host.as_str(), target.port).to_socket_addrs();
-    let addresses: Vec<_> = found.map_err(|error| unreachable(target, &error))?.collect();
+    let unknown = |reason: &dyn std::fmt::Display| Error::NameUnknown {
+        host: target.host.clone(),
+        reason: reason.to_string(),
+    };
+    let addresses: Vec<_> = found.map_err(|error| unknown(&error))?.collect();
     match addresses.is_empty() {
-        true => Err(unreachable(target, &"the name has no address")),
+        true => Err(unknown(&"the name has no address")),
         false => Ok(addresses),
     }
 }

@@ -21,7 +21,15 @@ pub enum Error {
         /// What was given.
         input: String,
     },
-    /// The name has no address or no address accepts a TCP connection.
+    /// The name has no address.
+    #[error("cannot find {host}: {reason}")]
+    NameUnknown {
+        /// The host as given.
+        host: String,
+        /// What the resolver says.
+        reason: String,
+    },
+    /// No address of the host accepts a TCP connection.
     #[error("cannot reach {host} port {port}: {reason}")]
     Unreachable {
         /// The host as given.
@@ -204,6 +212,19 @@ fn tried_list(tried: &[String]) -> String {
 }
 
 impl Error {
+    /// Whether connecting may succeed a moment later: the host is restarting, or its sshd has as many connections that
+    /// have not logged in as it bears (MaxStartups).
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        matches!(
+            self,
+            Self::Unreachable { .. }
+                | Self::Timeout { .. }
+                | Self::Handshake { .. }
+                | Self::ConnectionLost { .. }
+        )
+    }
+
     /// What to do next, in plain words.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
@@ -211,6 +232,9 @@ impl Error {
             Self::BadTarget { .. } => "write user@host, user@host:port or ssh://user@host:port, an IPv6 address in brackets".into(),
             Self::BadFingerprint { .. } => {
                 "write it as `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` prints it on the host: SHA256: and 43 characters".into()
+            }
+            Self::NameUnknown { .. } => {
+                "check how the host is written, and whether this machine's resolver knows it".into()
             }
             Self::Unreachable { host, port, .. } => {
                 format!("check that sshd runs on {host} and that port {port} is open to this machine (security group, firewall)")
