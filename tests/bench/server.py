@@ -1,16 +1,22 @@
 """A quick web server to be swapped under load.
 
-`/` and `/health` tell the version, a POST gets its body back, `/slow?seconds=N` takes that long for its answer. On SIGTERM
-it stops to accept, lets idle connections go, finishes what is in flight, and ends.
+`/` and `/health` tell the version, a POST gets its body back, `/slow?seconds=N` takes that long for its answer,
+`/work?ms=N` so much time of the processor. On SIGTERM it stops to accept, lets idle connections
+go, finishes what is in flight, and ends.
 """
 
 import asyncio
 import signal
+import time
 from urllib.parse import parse_qs, urlsplit
 
 with open("/version", encoding="ascii") as file:
     VERSION = file.read().strip()
 STEP = 0.1
+
+
+def number(target, name):
+    return float(parse_qs(urlsplit(target).query)[name][0])
 
 
 class Connection(asyncio.Protocol):
@@ -43,9 +49,12 @@ class Connection(asyncio.Protocol):
         method, target, _ = first.split(" ")
         self.busy, self.last = True, headers.get("connection", "").lower() == "close"
         if target.startswith("/slow"):
-            seconds = float(parse_qs(urlsplit(target).query).get("seconds", ["3"])[0])
-            self.drip(max(1, round(seconds / STEP)))
+            self.drip(max(1, round(number(target, "seconds") / STEP)))
             return
+        if target.startswith("/work"):
+            end = time.thread_time() + number(target, "ms") / 1000
+            while time.thread_time() < end:
+                pass
         body = body if method == "POST" else VERSION.encode()
         self.transport.write(self.head(len(body)) + body)
         self.answered()

@@ -167,17 +167,25 @@ def front_memory():
 
 
 def throughput():
-    """Requests a second at 32 persistent connections, from the server itself: to the application and to the front."""
+    """Requests a second at 32 persistent connections, from the server itself: to the application and to the front.
+
+    Of answers that cost next to nothing, where the front's own work is the most of all, and of such as an application makes.
+    """
     front, others = app_containers()
     if front is None:
         return None
     live = max(others, key=lambda one: one["State"]["StartedAt"])
     inside = next(network["IPAddress"] for network in live["NetworkSettings"]["Networks"].values() if network["IPAddress"])
-    urls = {"direct": f"http://{inside}:{INSIDE}/", "front": f"http://{os.environ['LAB_APP_ADDR']}:{PORT}/"}
-    rates = {name: [] for name in urls}
+    places = {"direct": f"http://{inside}:{INSIDE}", "front": f"http://{os.environ['LAB_APP_ADDR']}:{PORT}"}
+    return {name: kept(places, path) for name, path in [("answers of 1 ms of work", "/work?ms=1"), ("answers of no work", "/")]}
+
+
+def kept(places, path):
+    rates = {name: [] for name in places}
     for _ in range(ARGS.rounds):
-        for name, url in urls.items():
-            told = output(["bash", LAB, "enter", "app", "--dir", os.environ["LAB_DIR"], "--", "wrk", "-t1", "-c32", "-d3s", url])
+        for name, place in places.items():
+            wrk = ["wrk", "-t1", "-c32", "-d3s", place + path]
+            told = output(["bash", LAB, "enter", "app", "--dir", os.environ["LAB_DIR"], "--", *wrk])
             if "Socket errors" in told or "Non-2xx" in told:
                 sys.exit(f"wrk: {told}")
             rates[name].append(float(re.search(r"Requests/sec:\s+([\d.]+)", told)[1]))
@@ -255,9 +263,8 @@ def table(figures):
         print(f"remote-swap {key:12} median {statistics.median(each):8.1f}  max {max(each):8.1f}  {unit}")
     if figures["front_mib"] is not None:
         print(f"front                    {figures['front_mib']:.1f} MiB")
-    if figures["throughput"]:
-        rates = figures["throughput"]
-        print(f"requests a second at 32 connections: {rates['direct']} direct, {rates['front']} by the front, {rates['kept']:.2f} kept")
+    for name, rates in (figures["throughput"] or {}).items():
+        print(f"requests a second at 32 connections, {name}: {rates['direct']} direct, {rates['front']} by the front, {rates['kept']:.2f} kept")
     if figures["first_answer"]:
         print("first answer: " + ", ".join(f"{name} {value}" for name, value in figures["first_answer"].items()))
 

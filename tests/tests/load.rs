@@ -14,6 +14,7 @@ use slipway_tests::load::http::{Connection, Idle};
 use slipway_tests::load::tally::Tally;
 use slipway_tests::load::{Kind, Plan, Stream};
 use slipway_tests::process::until;
+use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
 
 /// What the server does with a request.
@@ -139,10 +140,13 @@ fn plan(address: SocketAddr) -> Plan {
     }
 }
 
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
 /// Loads until `enough`, and answers the report.
 fn load(plan: Plan, mut enough: impl FnMut(&Tally) -> bool) -> Value {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
+    runtime().block_on(async {
         let (stop, stopping) = watch::channel(false);
         let (sender, mut notes) = mpsc::unbounded_channel();
         Driver::new(plan, stopping, sender).start();
@@ -153,7 +157,7 @@ fn load(plan: Plan, mut enough: impl FnMut(&Tally) -> bool) -> Value {
                 stop.send_replace(true);
             }
         }
-        tally.report(Duration::ZERO)
+        tally.report()
     })
 }
 
@@ -204,8 +208,8 @@ fn where_nobody_listens_all_are_refused() {
     assert_eq!(report["longest_gap"], Value::Null);
 }
 
-/// A connection to a server that answers once and then does this.
-fn after_an_answer(then: impl FnOnce(TcpStream) + Send + 'static) -> Connection {
+/// A connection to a server that answers once and then does this, and the runtime that it needs.
+fn after_an_answer(then: impl FnOnce(TcpStream) + Send + 'static) -> (Connection, Runtime) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let server = std::thread::spawn(move || {
@@ -214,8 +218,7 @@ fn after_an_answer(then: impl FnOnce(TcpStream) + Send + 'static) -> Connection 
         assert!(act(Deed::Answer, &mut stream, &body));
         stream
     });
-    // Every look at the connection is past the runtime, as it is in the load.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = runtime();
     let connection = runtime.block_on(async {
         let mut connection = Connection::open(address).await.unwrap();
         connection.ask(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
@@ -223,18 +226,18 @@ fn after_an_answer(then: impl FnOnce(TcpStream) + Send + 'static) -> Connection 
         connection
     });
     then(server.join().unwrap());
-    connection
+    (connection, runtime)
 }
 
 #[test]
 fn a_connection_closed_between_two_requests_is_seen_before_the_next() {
-    let closed = after_an_answer(drop);
+    let (closed, _runtime) = after_an_answer(drop);
     until("the end of the stream", || (closed.idle() == Idle::Closed).then_some(()));
-    let reset = after_an_answer(|stream| {
+    let (reset, _runtime) = after_an_answer(|stream| {
         set_socket_linger(&stream, Some(Duration::ZERO)).unwrap();
     });
     until("the reset", || (reset.idle() == Idle::Reset).then_some(()));
-    let unasked = after_an_answer(|mut stream| {
+    let (unasked, _runtime) = after_an_answer(|mut stream| {
         stream.write_all(b"HTTP/1.1 408 Too late\r\n\r\n").unwrap();
         // Dropped here, but what was sent before comes first.
     });
@@ -243,9 +246,8 @@ fn a_connection_closed_between_two_requests_is_seen_before_the_next() {
 
 #[test]
 fn a_connection_that_closes_as_the_request_is_sent_fails_it() {
-    let mut connection = after_an_answer(drop);
+    let (mut connection, runtime) = after_an_answer(drop);
     until("the end of the stream", || (connection.idle() == Idle::Closed).then_some(()));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let result = runtime.block_on(connection.ask(b"GET / HTTP/1.1\r\n\r\n"));
     let kind = result.unwrap_err().kind;
     assert!(matches!(kind, Kind::Eof | Kind::Reset), "{kind:?}");

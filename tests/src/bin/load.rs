@@ -84,7 +84,7 @@ async fn main() -> std::io::Result<()> {
 
     let end = ended(options.seconds);
     tokio::pin!(end);
-    let (mut stopped, mut before) = (None, (0, 0));
+    let (mut stopped, mut before) = (false, (0, 0));
     let mut second = interval(Duration::from_secs(1));
     second.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
@@ -93,9 +93,10 @@ async fn main() -> std::io::Result<()> {
                 Some(note) => tally.note(note),
                 None => break,
             },
-            result = &mut end, if stopped.is_none() => {
+            result = &mut end, if !stopped => {
                 result?;
-                stopped = Some(begun.elapsed());
+                stopped = true;
+                tally.stop(begun.elapsed());
                 stop.send_replace(true);
             }
             _ = second.tick(), if options.progress => {
@@ -106,7 +107,7 @@ async fn main() -> std::io::Result<()> {
             }
         }
     }
-    println!("{:#}", tally.report(stopped.unwrap_or_else(|| begun.elapsed())));
+    println!("{:#}", tally.report());
     Ok(())
 }
 

@@ -108,9 +108,16 @@ pub struct Tally {
     gap: Gap,
     versions: BTreeMap<String, u64>,
     failures: Vec<Value>,
+    stopped: Option<Duration>,
 }
 
 impl Tally {
+    /// From then on nothing more is sent. What was in flight counts, but the time between two of its
+    /// answers is no gap.
+    pub fn stop(&mut self, at: Duration) {
+        self.stopped = Some(at);
+    }
+
     /// Enters a note.
     pub fn note(&mut self, note: Note) {
         match note {
@@ -132,8 +139,10 @@ impl Tally {
         match result {
             Ok(version) => {
                 count.latencies.push(ended.saturating_sub(due));
-                count.gap.success(ended);
-                self.gap.success(ended);
+                if self.stopped.is_none_or(|stopped| ended <= stopped) {
+                    count.gap.success(ended);
+                    self.gap.success(ended);
+                }
                 if let Some(version) = version {
                     *self.versions.entry(version).or_default() += 1;
                 }
@@ -158,9 +167,10 @@ impl Tally {
         })
     }
 
-    /// The report of a load that stopped sending at this time.
+    /// The report of a load that has stopped.
     #[must_use]
-    pub fn report(&self, stopped: Duration) -> Value {
+    pub fn report(&self) -> Value {
+        let stopped = self.stopped.unwrap_or_default();
         let (ok, failed) = self.totals();
         let mut kinds: BTreeMap<&str, u64> = BTreeMap::new();
         for (kind, number) in self.counts.values().flat_map(|count| &count.failed) {
@@ -241,7 +251,8 @@ mod tests {
     fn report(notes: impl IntoIterator<Item = Note>, stopped: u64) -> Value {
         let mut tally = Tally::default();
         notes.into_iter().for_each(|note| tally.note(note));
-        tally.report(at(stopped))
+        tally.stop(at(stopped));
+        tally.report()
     }
 
     #[test]
@@ -283,6 +294,16 @@ mod tests {
     fn an_outage_at_the_end_is_a_gap() {
         let report = report([good(Class::New, 0, 10), bad(Class::New, 90, Kind::Refused)], 100);
         assert_eq!(report["longest_gap"], json!({ "ms": 90.0, "begun_at_ms": 10.0 }));
+    }
+
+    #[test]
+    fn what_ends_after_the_stop_is_counted_and_makes_no_gap() {
+        let mut tally = Tally::default();
+        tally.note(good(Class::New, 0, 90));
+        tally.stop(at(100));
+        tally.note(good(Class::Slow, 0, 900));
+        assert_eq!(tally.report()["ok"], 2);
+        assert_eq!(tally.report()["longest_gap"]["ms"], 10.0);
     }
 
     #[test]
