@@ -32,6 +32,10 @@ release:
 bench:
     sh tests/bench/run.sh
 
+# Swaps under load: failed requests, gaps, cost of the tool and its front; figures go to target/bench
+bench-swap *ARGS:
+    sh tests/bench/swap.sh {{ARGS}}
+
 # Write the JSON Schema anew from the types
 schema:
     cargo run -q -p slipway-tests --bin schema > docs/release.v1.schema.json

@@ -4,6 +4,7 @@
 //! one that it has started, whose addresses it exports. Without them a test fails and says so.
 
 pub mod lab;
+pub mod load;
 pub mod process;
 
 use std::path::PathBuf;
