@@ -24,7 +24,7 @@ use crate::error::SwapError;
 use crate::front::{Asked, Config, Front, FrontHost, State};
 use crate::host::{LocalImage, Probe};
 use crate::job::Job;
-use crate::recreate::{Failed, HURRY, Report, Swap};
+use crate::recreate::{Failed, Guard, HURRY, Report, Swap};
 use crate::slot::Slot;
 use layout::Layout;
 
@@ -90,9 +90,10 @@ pub(crate) async fn deploy<H: FrontHost>(
     job: &Job,
     ui: &Ui,
     cancelled: &CancellationToken,
+    guard: Guard<'_>,
 ) -> Report {
     let begun = Instant::now();
-    let mut swap = Swap::new(host, place, job, ui, cancelled);
+    let mut swap = Swap::new(host, place, job, ui, cancelled, guard);
     let result = swap.blue_green().await;
     swap.report(begun, result)
 }

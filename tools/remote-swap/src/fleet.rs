@@ -16,6 +16,7 @@ use crate::bluegreen;
 use crate::env::Lookup;
 use crate::error::SwapError;
 use crate::job::Job;
+use crate::lock::{self, Held, Who};
 use crate::options::{Options, Strategy};
 use crate::recreate::{self, Report};
 use crate::remote::Remote;
@@ -45,7 +46,8 @@ pub(crate) async fn deploy(
         ..HostOutcome::default()
     };
     let known = ways.targets.iter().map(known).collect();
-    let fleet = Fleet { ways: &ways, job: &job, document: RefCell::new((document, deploy)) };
+    let who = Who::of_process(&job.deploy_id, lookup);
+    let fleet = Fleet { ways: &ways, job: &job, who, document: RefCell::new((document, deploy)) };
     let ended = rollout.run(&fleet, known, &context.cancelled).await;
     for warning in ended.warnings {
         context.ui.warn(&warning);
@@ -105,8 +107,37 @@ impl<'a> Ways<'a> {
 struct Fleet<'a> {
     ways: &'a Ways<'a>,
     job: &'a Job,
+    who: Who,
     /// With the section that is written into it again after each change.
     document: RefCell<(&'a mut Document, Deploy)>,
+}
+
+impl Fleet<'_> {
+    /// Deploys on a host while nobody else does.
+    async fn locked(&self, remote: &Remote, place: &str) -> Result<Report, SwapError> {
+        let Context { ui, cancelled, .. } = self.ways.context;
+        let options = self.ways.options;
+        let mut waiting =
+            |held: &Held| ui.say(&format!("{place}: waiting for another deploy: {held}"));
+        let wait = options.wait_lock.0;
+        let taking = lock::acquire(remote, &self.job.app, &self.who, wait, &mut waiting, cancelled);
+        let lease = taking.await?;
+        let guard = Some(&lease);
+        let work = async {
+            match options.strategy {
+                Strategy::BlueGreen => {
+                    bluegreen::deploy(remote, place, self.job, ui, cancelled, guard).await
+                }
+                Strategy::Recreate => {
+                    recreate::deploy(remote, place, self.job, ui, cancelled, guard).await
+                }
+            }
+        };
+        let report = lease.hold(work).await;
+        // What cannot be released now ends by itself.
+        let _ = lease.release().await;
+        Ok(report)
+    }
 }
 
 impl Hosts for Fleet<'_> {
@@ -117,12 +148,9 @@ impl Hosts for Fleet<'_> {
             Ok(remote) => remote,
             Err(error) => return failed(error.failure(&place)),
         };
-        let Context { ui, cancelled, .. } = self.ways.context;
-        match self.ways.options.strategy {
-            Strategy::BlueGreen => {
-                bluegreen::deploy(&remote, &place, self.job, ui, cancelled).await
-            }
-            Strategy::Recreate => recreate::deploy(&remote, &place, self.job, ui, cancelled).await,
+        match self.locked(&remote, &place).await {
+            Ok(report) => report,
+            Err(error) => failed(error.failure(&place)),
         }
     }
 

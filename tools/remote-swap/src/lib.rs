@@ -21,7 +21,6 @@ mod handover;
 mod host;
 mod job;
 mod link;
-#[cfg_attr(not(test), expect(dead_code, reason = "the deploy takes it next"))]
 mod lock;
 mod options;
 mod plan;

@@ -37,9 +37,7 @@ use slipway_shell::Span;
 use crate::error::{HostError, SwapError};
 use crate::host::Result;
 pub(crate) use generation::Generation;
-#[cfg_attr(not(test), expect(unused_imports, reason = "the deploy takes it next"))]
 pub(crate) use lease::Lease;
-#[cfg_attr(not(test), expect(unused_imports, reason = "the deploy takes it next"))]
 pub(crate) use taking::acquire;
 pub(crate) use who::Who;
 

@@ -28,7 +28,9 @@ use crate::gate::{Closed, Seen};
 use crate::handover::Order;
 use crate::host::{Handed, Host, LocalImage};
 use crate::job::Job;
+use crate::lock::Lease;
 use crate::plan::Situation;
+use crate::remote::Remote;
 
 /// After a signal: how long the old container may still take to stop before it is killed.
 pub(crate) const HURRY_STOP: Duration = Duration::from_secs(1);
@@ -87,9 +89,10 @@ pub(crate) async fn deploy<H: Host>(
     job: &Job,
     ui: &Ui,
     cancelled: &CancellationToken,
+    guard: Guard<'_>,
 ) -> Report {
     let begun = Instant::now();
-    let mut swap = Swap::new(host, place, job, ui, cancelled);
+    let mut swap = Swap::new(host, place, job, ui, cancelled, guard);
     let result = swap.run().await;
     swap.report(begun, result)
 }
@@ -98,6 +101,9 @@ pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// What says whether this deploy still holds the lock of its application; none in memory.
+pub(crate) type Guard<'a> = Option<&'a Lease<'a, Remote>>;
+
 /// A deploy under way on one host.
 pub(crate) struct Swap<'a, H> {
     pub(crate) host: &'a H,
@@ -105,6 +111,7 @@ pub(crate) struct Swap<'a, H> {
     pub(crate) job: &'a Job,
     pub(crate) ui: &'a Ui,
     pub(crate) cancelled: &'a CancellationToken,
+    guard: Guard<'a>,
     pub(crate) outcome: HostOutcome,
     /// Whether it was told already that the host takes no orders.
     warned: Cell<bool>,
@@ -117,13 +124,25 @@ impl<'a, H: Host> Swap<'a, H> {
         job: &'a Job,
         ui: &'a Ui,
         cancelled: &'a CancellationToken,
+        guard: Guard<'a>,
     ) -> Self {
         let outcome = HostOutcome {
             host: place.to_owned(),
             reference: Some(job.reference.to_string()),
             ..HostOutcome::default()
         };
-        Self { host, place, job, ui, cancelled, outcome, warned: Cell::new(false) }
+        Self { host, place, job, ui, cancelled, guard, outcome, warned: Cell::new(false) }
+    }
+
+    /// Whether what serves may be changed now.
+    pub(crate) async fn may_switch(&self) -> Result<(), SwapError> {
+        if self.cancelled.is_cancelled() {
+            return Err(SwapError::Interrupted);
+        }
+        match self.guard {
+            Some(lease) => Ok(lease.check().await?),
+            None => Ok(()),
+        }
     }
 
     /// What came of it, for the document and for people.

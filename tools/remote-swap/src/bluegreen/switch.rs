@@ -21,7 +21,12 @@ impl<H: FrontHost> Swap<'_, H> {
     /// Turns the front to the new container, proves it through the port and watches it for a
     /// while; goes back if it does not hold.
     pub(super) async fn turn_over(&mut self, ready: &Ready) -> Result<(), Failed> {
-        if let Err(error) = self.may_switch(ready) {
+        let same = self.same_image(&ready.new, &ready.image);
+        let may = match same {
+            Ok(()) => self.may_switch().await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = may {
             self.sweep().await;
             return Err(error.into());
         }
@@ -37,13 +42,6 @@ impl<H: FrontHost> Swap<'_, H> {
         let evidence = self.evidence("release", &ready.new.id, seen).await;
         let failed = self.go_back(ready, error, &gap).await;
         Err(Failed { evidence: Some(evidence), ..failed })
-    }
-
-    fn may_switch(&self, ready: &Ready) -> Result<(), SwapError> {
-        if self.cancelled.is_cancelled() {
-            return Err(SwapError::Interrupted);
-        }
-        self.same_image(&ready.new, &ready.image)
     }
 
     async fn switch_to(&mut self, ready: &Ready, gap: &Gap) -> Result<(), SwapError> {

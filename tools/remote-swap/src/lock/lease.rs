@@ -157,11 +157,6 @@ impl<'a, L: Leases> Lease<'a, L> {
     pub(crate) async fn release(self) -> Result<()> {
         withdraw(self.leases, &self.app, &self.who.token).await
     }
-
-    /// When the lock was taken, by the engine's clock.
-    pub(crate) fn since(&self) -> Timestamp {
-        self.since
-    }
 }
 
 const _: () =

@@ -59,9 +59,7 @@ impl<H: Host> Swap<'_, H> {
     /// Refuses to go on where another deploy has put something else in the place meanwhile: the
     /// old one that would be put back would not be what serves.
     async fn still_as_seen(&self, ready: &Ready) -> Result<(), SwapError> {
-        if self.cancelled.is_cancelled() {
-            return Err(SwapError::Interrupted);
-        }
+        self.may_switch().await?;
         let all = self.host.containers(&self.job.app).await?;
         let ours = all.iter().any(|one| one.id == ready.new);
         if ours && !has_another(all, ready) {

@@ -21,7 +21,7 @@ fn job(name: &str) -> Job {
 
 async fn run(fake: &Fake, job: &Job) -> Report {
     let ui = Ui::new("test", Box::new(std::io::sink()), false);
-    deploy(fake, "host", job, &ui, &fake.cancelled).await
+    deploy(fake, "host", job, &ui, &fake.cancelled, None).await
 }
 
 /// A host on which `old` serves and the one before it is kept.
