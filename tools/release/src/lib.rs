@@ -11,6 +11,7 @@ mod code;
 mod document;
 mod failure;
 mod format;
+mod lock;
 mod schema;
 mod secret;
 mod sections;
@@ -18,6 +19,7 @@ mod sections;
 pub use code::{Code, exit};
 pub use document::{Document, DocumentError, SCHEMA, Section, Written};
 pub use failure::Failure;
+pub use lock::{HostLock, Lock};
 pub use schema::{SettingsSchema, schema};
 pub use secret::Secret;
 pub use sections::{

@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::{Deploy, ErrorSection, Health, Image, Push, Registry, SCHEMA};
+use crate::{Deploy, ErrorSection, Health, Image, Lock, Push, Registry, SCHEMA};
 
 /// The release document that the five tools of Slipway pass along: one JSON object on stdin and
 /// stdout. Unknown fields are allowed everywhere but in a tool's own settings, and are kept.
@@ -23,6 +23,7 @@ struct Release {
     push: Option<Push>,
     deploy: Option<Deploy>,
     health: Option<Health>,
+    lock: Option<Lock>,
     error: Option<ErrorSection>,
 }
 

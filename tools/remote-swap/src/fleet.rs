@@ -1,5 +1,6 @@
 //! Several hosts: which, in what order, and what the failure of one means for the others.
 
+mod lock;
 mod look;
 mod rollout;
 mod targets;
@@ -12,11 +13,12 @@ use slipway_release::{Code, Deploy, Document, Failure, HostOutcome, Outcome};
 use slipway_shell::Context;
 use slipway_ssh::{ConnectOptions, Target};
 
+pub(crate) use self::lock::lock;
 use crate::bluegreen;
 use crate::env::Lookup;
 use crate::error::SwapError;
 use crate::job::Job;
-use crate::lock::{self, Held, Who};
+use crate::lock::{Held, Who, acquire};
 use crate::options::{Options, Strategy};
 use crate::recreate::{self, Report};
 use crate::remote::Remote;
@@ -120,7 +122,7 @@ impl Fleet<'_> {
         let mut waiting =
             |held: &Held| ui.say(&format!("{place}: waiting for another deploy: {held}"));
         let wait = options.wait_lock.0;
-        let taking = lock::acquire(remote, &self.job.app, &self.who, wait, &mut waiting, cancelled);
+        let taking = acquire(remote, &self.job.app, &self.who, wait, &mut waiting, cancelled);
         let lease = taking.await?;
         let guard = Some(&lease);
         let work = async {

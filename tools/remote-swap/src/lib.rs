@@ -60,7 +60,8 @@ impl Tool for RemoteSwap {
         let lookup = |name: &str| std::env::var(name).ok();
         match options.command {
             Command::Status => fleet::status(&options, document, context, &lookup).await,
-            Command::Deploy | Command::Plan | Command::Rollback | Command::Lock => {
+            Command::Lock => fleet::lock(&options, document, context, &lookup).await,
+            Command::Deploy | Command::Plan | Command::Rollback => {
                 fleet::deploy(&options, document, context, &lookup).await
             }
         }

@@ -50,7 +50,7 @@ pub(crate) async fn status(
     ended.result
 }
 
-fn app(options: &Options, document: &Document) -> Result<String, Failure> {
+pub(super) fn app(options: &Options, document: &Document) -> Result<String, Failure> {
     if let Some(app) = &options.app {
         return Ok(app.clone());
     }

@@ -80,6 +80,12 @@ pub(crate) fn of(outcomes: &[HostOutcome], told: Told, needed: Option<usize>) ->
     Ended { result, warnings }
 }
 
+/// The end of a question that was put to all hosts: those that could not be asked make it fail.
+pub(crate) fn asked(told: Told) -> Result<(), Failure> {
+    let failures: Vec<Failure> = told.failures.into_iter().flatten().collect();
+    if failures.is_empty() { Ok(()) } else { Err(join(failures)) }
+}
+
 /// So many hosts, with the verb.
 fn were(hosts: usize) -> String {
     match hosts {

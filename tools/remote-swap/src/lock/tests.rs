@@ -56,7 +56,6 @@ async fn it_is_held_for_as_long_as_the_work_takes() {
         let Err(LockError::Held { held, .. }) = take(&host, "b", 3).await else { panic!() };
         assert_eq!((held.owner.as_str(), held.deploy_id.as_str()), ("a@ci", "deploy-a"));
         assert!(held.age.as_secs() >= 103 && held.renewed.as_secs() <= 5 && !held.dead);
-        assert_eq!(held.since, lease.since());
         lease.check().await.unwrap();
         7
     };
