@@ -18,7 +18,7 @@ pub(crate) mod label {
     pub(crate) const APP: &str = "dev.slipway.app";
     /// The deploy that made it.
     pub(crate) const DEPLOY_ID: &str = "dev.slipway.deploy-id";
-    /// `candidate` or `release`.
+    /// `candidate`, `task` or `release`.
     pub(crate) const ROLE: &str = "dev.slipway.role";
     /// What it was made from, by digest.
     pub(crate) const REFERENCE: &str = "dev.slipway.reference";
@@ -34,6 +34,14 @@ pub(crate) mod label {
     pub(crate) const TAG: &str = "dev.slipway.tag";
     /// The commit, for people.
     pub(crate) const REVISION: &str = "dev.slipway.revision";
+    /// The number of the build in its CI job.
+    pub(crate) const BUILD_NUMBER: &str = "dev.slipway.build-number";
+    /// The CI job that counts by that number.
+    pub(crate) const BUILD_JOB: &str = "dev.slipway.build-job";
+    /// Where people find the build.
+    pub(crate) const BUILD_URL: &str = "dev.slipway.build-url";
+    /// When what was built was committed.
+    pub(crate) const COMMITTED_AT: &str = "dev.slipway.committed-at";
 }
 
 /// What a container is for.
@@ -41,6 +49,8 @@ pub(crate) mod label {
 pub(crate) enum Role {
     /// It is there to be proved and removed.
     Candidate,
+    /// It runs the release command, and is removed then.
+    Task,
     /// It serves, served, or is going to.
     Release,
 }
@@ -49,6 +59,7 @@ impl Role {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Candidate => "candidate",
+            Self::Task => "task",
             Self::Release => "release",
         }
     }
@@ -114,6 +125,7 @@ impl Container {
     pub(crate) fn role(&self) -> Role {
         match self.label(label::ROLE) {
             Some("candidate") => Role::Candidate,
+            Some("task") => Role::Task,
             _ => Role::Release,
         }
     }

@@ -39,8 +39,10 @@ pub(crate) async fn deploy(
         health_path: Some(job.spec.health.path.clone()),
         hosts: Vec::new(),
     };
+    let later = job.without_release_command();
     let mut failure: Option<Failure> = None;
     for target in &targets {
+        let job = if deploy.hosts.is_empty() { &job } else { &later };
         let outcome = if failure.is_some() {
             HostOutcome { outcome: Some(Outcome::Skipped), ..HostOutcome::default() }
         } else {
@@ -52,11 +54,11 @@ pub(crate) async fn deploy(
                 ..HostOutcome::default()
             });
             document.set(&unknown);
-            let report = one(options, target, &connect, &job, context).await;
+            let report = one(options, target, &connect, job, context).await;
             failure = report.failure;
             report.outcome
         };
-        let (host, url) = (target.to_string(), url(target, &job));
+        let (host, url) = (target.to_string(), url(target, job));
         deploy.hosts.push(HostOutcome { host, url, ..outcome });
         document.set(&deploy);
     }

@@ -24,6 +24,7 @@ use crate::gate::{Closed, Seen};
 use crate::host::{Host, LocalImage};
 use crate::job::Job;
 use crate::plan::Situation;
+use crate::release_command::TaskFailed;
 
 /// After a signal: how long the old container may still take to stop before it is killed.
 const HURRY_STOP: Duration = Duration::from_secs(1);
@@ -58,6 +59,12 @@ impl<E: Into<SwapError>> From<E> for Failed {
     /// Before the stop nothing was changed.
     fn from(error: E) -> Self {
         Self { error: error.into(), outcome: Outcome::Failed, evidence: None }
+    }
+}
+
+impl From<TaskFailed> for Failed {
+    fn from(failed: TaskFailed) -> Self {
+        Self { evidence: failed.evidence, ..failed.error.into() }
     }
 }
 
