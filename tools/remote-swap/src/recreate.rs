@@ -24,7 +24,7 @@ use crate::gate::{Closed, Seen};
 use crate::host::{Host, LocalImage};
 use crate::job::Job;
 use crate::plan::Situation;
-use crate::release_command::TaskFailed;
+use crate::release_command::{self, TaskFailed};
 
 /// After a signal: how long the old container may still take to stop before it is killed.
 const HURRY_STOP: Duration = Duration::from_secs(1);
@@ -108,8 +108,11 @@ pub(crate) async fn deploy<H: Host>(
         Err(failed) => {
             let mut failure = failed.error.failure(place);
             if let Some(seen) = failed.evidence {
-                for line in seen.last_lines(&job.scrub) {
-                    ui.raw(&format!("  | {line}"));
+                // The release command's output was told as it came.
+                if seen.phase != release_command::PHASE {
+                    for line in seen.last_lines(&job.scrub) {
+                        ui.raw(&format!("  | {line}"));
+                    }
                 }
                 failure.evidence = Some(seen.value(place, &job.scrub));
             }

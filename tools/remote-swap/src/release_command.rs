@@ -13,8 +13,11 @@ use crate::evidence::{Evidence, LOG_LINES};
 use crate::host::Host;
 use crate::job::Job;
 
-/// How it is called in messages and in the evidence.
+/// How it is called in messages.
 const WHAT: &str = "release command";
+
+/// How the evidence calls this part of a deploy.
+pub(crate) const PHASE: &str = "release_command";
 
 /// The longest pause between two looks whether it has ended; the first is much shorter.
 const LOOK: Duration = Duration::from_millis(500);
@@ -111,7 +114,7 @@ async fn ended<H: Host>(
     };
     let container = host.inspect(id).await.ok().flatten();
     let log = host.log(id, LOG_LINES).await.unwrap_or_default();
-    let evidence = Some(Evidence { phase: "release_command", container, probe: None, log });
+    let evidence = Some(Evidence { phase: PHASE, container, probe: None, log });
     Err(TaskFailed { error, evidence })
 }
 
