@@ -125,7 +125,7 @@ fn killed_anywhere_one_serves_and_a_plain_rerun_converges() {
         assert_eq!(host(&again)["container_id"], id, "{cut:?}");
         serving = next;
     }
-    assert_eq!(app.containers().len(), 2);
+    assert_eq!(app.containers().len(), 3);
 }
 
 #[test]

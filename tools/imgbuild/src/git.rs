@@ -17,6 +17,8 @@ pub(crate) struct Revision {
     pub(crate) commit: String,
     /// Whether the directory differs from the commit, new files included.
     pub(crate) dirty: bool,
+    /// When it was committed, RFC 3339 in UTC.
+    pub(crate) committed_at: Option<String>,
     /// The URL of the remote `origin`, without credentials.
     pub(crate) source: Option<String>,
 }
@@ -66,7 +68,18 @@ pub(crate) async fn look(directory: &Path) -> Found {
         .filter(|output| output.status.success())
         .map(|output| without_credentials(String::from_utf8_lossy(&output.stdout).trim()))
         .filter(|url| !url.is_empty());
-    Found::Revision(Revision { commit, dirty: !status.stdout.is_empty(), source })
+    let dirty = !status.stdout.is_empty();
+    let committed_at = committed_at(directory, &commit).await;
+    Found::Revision(Revision { commit, dirty, committed_at, source })
+}
+
+async fn committed_at(directory: &Path, commit: &str) -> Option<String> {
+    // The time zone of --date=format-local is this process's, which is set to UTC.
+    let format = "--date=format-local:%Y-%m-%dT%H:%M:%SZ";
+    let arguments = ["show", "--no-patch", "--no-show-signature", format, "--format=%cd", commit];
+    let output = git(directory, &arguments).await.filter(|output| output.status.success())?;
+    let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    (!text.is_empty()).then_some(text)
 }
 
 /// Whether to speak of it: only where there is a repository at all.
@@ -90,6 +103,7 @@ async fn git(directory: &Path, arguments: &[&str]) -> Option<Output> {
         .env("GIT_OPTIONAL_LOCKS", "0")
         .env("GIT_TERMINAL_PROMPT", "0")
         .env("LC_ALL", "C")
+        .env("TZ", "UTC")
         .stdin(Stdio::null())
         .kill_on_drop(true);
     // A hook's variables name another directory than the one asked for.
@@ -127,6 +141,7 @@ mod tests {
             .arg("-C")
             .arg(directory)
             .args(["-c", "user.name=t", "-c", "user.email=t@example.com"])
+            .env("GIT_COMMITTER_DATE", "2026-11-23T09:32:33+0200")
             .args(arguments)
             .stdout(Stdio::null())
             .status()
@@ -158,6 +173,7 @@ mod tests {
         run(dir.path(), &["remote", "add", "origin", "https://u:p@example.com/x.git"]);
         let clean = revision(look(&app).await);
         assert_eq!((clean.commit.len(), clean.dirty), (40, false));
+        assert_eq!(clean.committed_at.as_deref(), Some("2026-11-23T07:32:33Z"));
         assert_eq!(clean.source.as_deref(), Some("https://example.com/x.git"));
 
         fs::write(dir.path().join("elsewhere"), "").unwrap();

@@ -7,6 +7,7 @@
 //! people and an error that says what to do ([`trace`], [`diagnose`]).
 
 mod build;
+mod ci;
 mod context;
 mod diagnose;
 mod digest;
@@ -124,6 +125,7 @@ async fn describe(
         parts.into_iter().flatten().filter(|part| !part.is_empty()).collect();
     let labels = found.config.and_then(|config| config.labels).unwrap_or_default();
     let first = names.all.first();
+    let ci = ci::Build::from_env(|name| std::env::var(name).ok());
     Ok(Image {
         name: first.map(|name| name.path().to_owned()),
         tag: first.and_then(Reference::tag).map(str::to_owned),
@@ -132,7 +134,11 @@ async fn describe(
         platform: Some(platform.join("/")),
         size_bytes: found.size.and_then(|size| u64::try_from(size).ok()),
         dirty: revision.as_ref().map(|revision| revision.dirty),
+        committed_at: revision.as_ref().and_then(|revision| revision.committed_at.clone()),
         revision: revision.map(|revision| revision.commit),
+        build_number: ci.number,
+        build_job: ci.job,
+        build_url: ci.url,
         labels: labels.into_iter().collect::<BTreeMap<_, _>>(),
         steps: Some(built.steps),
         cached_steps: Some(built.cached_steps),

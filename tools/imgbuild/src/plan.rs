@@ -250,6 +250,7 @@ mod tests {
         Revision {
             commit: "0123456789abcdef0123456789abcdef01234567".into(),
             dirty,
+            committed_at: None,
             source: Some("https://x/y".into()),
         }
     }

@@ -72,6 +72,19 @@ where
     exchange(stream, request, &Deadline::new(request.timeout)).await
 }
 
+/// The same through TLS; the certificate has to be valid for `host`.
+///
+/// # Errors
+/// When no whole answer comes within the request's timeout.
+pub async fn secured<S>(host: &str, stream: S, request: &Request) -> Result<Answer, ProbeError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let deadline = Deadline::new(request.timeout);
+    let secured = deadline.within(Phase::Handshake, tls::connect(host, stream)).await??;
+    exchange(secured, request, &deadline).await
+}
+
 async fn exchange<S>(
     stream: S,
     request: &Request,

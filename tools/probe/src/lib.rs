@@ -19,7 +19,7 @@ mod version;
 
 pub use connect::tcp;
 pub use error::{Phase, ProbeError};
-pub use exchange::{Answer, http, over};
+pub use exchange::{Answer, http, over, secured};
 pub use json::{JsonEquals, Pointer};
 pub use judge::{Expectation, HeaderIs, Verdict};
 pub use request::{Request, RequestError};

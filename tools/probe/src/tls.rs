@@ -4,17 +4,17 @@ use std::sync::{Arc, OnceLock};
 
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::ProbeError;
 
 /// Does the handshake; the certificate has to be valid for `host`.
-pub(crate) async fn connect(
-    host: &str,
-    stream: TcpStream,
-) -> Result<TlsStream<TcpStream>, ProbeError> {
+pub(crate) async fn connect<S>(host: &str, stream: S) -> Result<TlsStream<S>, ProbeError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let tls = |reason: &str| ProbeError::Tls { reason: reason.to_owned() };
     let name = ServerName::try_from(host.to_owned())
         .map_err(|_| tls("the host is not a name that a certificate can have"))?;

@@ -39,6 +39,14 @@ pub struct Image {
     pub revision: Option<String>,
     /// Whether the built directory differs from that commit.
     pub dirty: Option<bool>,
+    /// When that commit was made, RFC 3339 in UTC.
+    pub committed_at: Option<String>,
+    /// The number of the build in its CI job.
+    pub build_number: Option<u64>,
+    /// The CI job that counts by that number.
+    pub build_job: Option<String>,
+    /// Where people find the build.
+    pub build_url: Option<String>,
     /// The image's labels.
     pub labels: BTreeMap<String, String>,
     /// How many steps the build had.

@@ -18,6 +18,7 @@ pub(crate) fn name(job: &Job, role: Role) -> String {
     let name = format!("{}-{}", job.app, job.deploy_id);
     match role {
         Role::Candidate => format!("{name}-candidate"),
+        Role::Task => format!("{name}-task"),
         Role::Release | Role::Front => name,
     }
 }
@@ -53,6 +54,18 @@ pub(crate) fn create(job: &Job, role: Role) -> ContainerCreateBody {
     }
 }
 
+/// The body for the release command: the release out of sight, with another process in it.
+pub(crate) fn task(job: &Job, command: &str) -> ContainerCreateBody {
+    let entrypoint = ["/bin/sh", "-c", command].map(str::to_owned);
+    let none = HealthConfig { test: Some(vec!["NONE".to_owned()]), ..HealthConfig::default() };
+    ContainerCreateBody {
+        // The image's own CMD is not added to an entrypoint that is given.
+        entrypoint: Some(entrypoint.to_vec()),
+        healthcheck: Some(none),
+        ..create(job, Role::Task)
+    }
+}
+
 fn labels(job: &Job, role: Role) -> HashMap<String, String> {
     let health = &job.spec.health;
     let known = [
@@ -67,7 +80,8 @@ fn labels(job: &Job, role: Role) -> HashMap<String, String> {
         (label::TAG, job.tag.clone()),
         (label::REVISION, job.revision.clone()),
     ];
-    known.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+    let known = known.into_iter().chain(job.provenance.labels());
+    known.filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
 }
 
 /// Runs the image's own HEALTHCHECK more often while somebody waits for it. What is left out is
@@ -104,7 +118,7 @@ fn log_config(spec: &Spec) -> Option<HostConfigLogConfig> {
 /// network knows no names.
 fn networking(job: &Job, role: Role) -> Option<NetworkingConfig> {
     let network = job.spec.network.as_deref()?;
-    if role == Role::Candidate || matches!(network, "bridge" | "default") {
+    if role != Role::Release || matches!(network, "bridge" | "default") {
         return None;
     }
     let settings =
@@ -141,7 +155,10 @@ mod tests {
         assert!(candidate.networking_config.is_none() && release.networking_config.is_some());
         assert!(candidate.healthcheck.is_some() && release.healthcheck.is_none());
         assert_ne!(name(&job, Role::Candidate), name(&job, Role::Release));
-        for body in [&candidate, &release] {
+        let task = task(&job, "flask db upgrade");
+        assert_eq!(task.entrypoint.clone().unwrap()[2], "flask db upgrade");
+        assert!(ports(&task) == 0 && task.networking_config.is_none() && task.cmd.is_none());
+        for body in [&candidate, &release, &task] {
             let host = body.host_config.clone().unwrap();
             assert_eq!(host.restart_policy, Some(policy(None)));
             assert_eq!(host.network_mode.as_deref(), Some("n"));

@@ -11,15 +11,17 @@ use slipway_engine::bollard::models::{
 };
 use slipway_engine::bollard::query_parameters::{
     CreateContainerOptions, InspectContainerOptions, KillContainerOptions, ListContainersOptions,
-    LogsOptions, RemoveContainerOptions, StartContainerOptions, StopContainerOptions,
+    LogsOptions, RemoveContainerOptions, RemoveImageOptions, StartContainerOptions,
+    StopContainerOptions,
 };
 use slipway_engine::{Error, LayerState};
 
 use crate::body;
 use crate::container::{Container, label};
 use crate::handover::Order;
-use crate::host::{Handed, Holder, Host, LocalImage, Platform, Probe, Result};
+use crate::host::{About, Handed, Holder, Host, LocalImage, Platform, Probe, Remotely, Result};
 use crate::job::Job;
+use crate::lines::Lines;
 use crate::link::QUICK;
 use crate::publish::{Protocol, Publish};
 use crate::remote::Remote;
@@ -30,6 +32,9 @@ const START: Duration = Duration::from_secs(60);
 
 /// How much longer than the stop timeout a stop may take, for the engine to clean up.
 const STOP_SLACK: Duration = Duration::from_secs(15);
+
+/// How long the removal of an image may take: a slow disk has many files to delete.
+const REMOVE_IMAGE: Duration = Duration::from_secs(120);
 
 /// Bytes of a log that are read: a line can be of any length.
 const LOG_BYTES: usize = 256 * 1024;
@@ -88,6 +93,18 @@ impl Host for Remote {
         .await
     }
 
+    async fn about(&self) -> Result<About> {
+        self.ask_about().await
+    }
+
+    async fn free(&self, path: &str) -> Option<u64> {
+        self.measure(path).await
+    }
+
+    async fn registry(&self, job: &Job, host: &Platform, proxied: bool) -> Remotely {
+        self.ask_registry(job, host, proxied).await
+    }
+
     async fn image(&self, reference: &str) -> Result<Option<LocalImage>> {
         self.call("looking for the image", QUICK, async |engine| {
             let seen = match engine.inspect_image(reference).await {
@@ -101,6 +118,28 @@ impl Host for Remote {
                 architecture: seen.architecture.unwrap_or_default(),
                 repo_digests: seen.repo_digests.unwrap_or_default(),
             }))
+        })
+        .await
+    }
+
+    async fn images_in_use(&self) -> Result<HashSet<String>> {
+        self.call("listing what uses images", QUICK, async |engine| {
+            let options = ListContainersOptions { all: true, ..ListContainersOptions::default() };
+            let found = engine.docker().list_containers(Some(options)).await?;
+            Ok(found.into_iter().filter_map(|one| one.image_id).collect())
+        })
+        .await
+    }
+
+    async fn remove_image(&self, reference: &str) -> Result<()> {
+        self.call("removing an image", REMOVE_IMAGE, async |engine| {
+            let options = None::<RemoveImageOptions>;
+            let removed = engine.docker().remove_image(reference, options, None).await;
+            match removed.map_err(Error::from) {
+                // It is gone, or somebody began to use it.
+                Ok(_) | Err(Error::NotFound { .. } | Error::Conflict { .. }) => Ok(()),
+                Err(error) => Err(error),
+            }
         })
         .await
     }
@@ -222,6 +261,22 @@ impl Host for Remote {
                 }
             }
             Ok(String::from_utf8_lossy(&text).lines().map(str::to_owned).collect())
+        })
+        .await
+    }
+
+    async fn follow(&self, id: &str, each: &mut dyn FnMut(String)) -> Result<()> {
+        self.once("following the log", Duration::MAX, async |engine| {
+            let options =
+                LogsOptions { follow: true, stdout: true, stderr: true, ..LogsOptions::default() };
+            let stream = engine.docker().logs(id, Some(options));
+            pin_mut!(stream);
+            let mut lines = Lines::default();
+            while let Some(chunk) = stream.next().await {
+                lines.push(chunk?.as_ref(), each);
+            }
+            lines.end(each);
+            Ok(())
         })
         .await
     }

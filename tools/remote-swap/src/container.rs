@@ -19,7 +19,7 @@ pub(crate) mod label {
     pub(crate) const APP: &str = "dev.slipway.app";
     /// The deploy that made it.
     pub(crate) const DEPLOY_ID: &str = "dev.slipway.deploy-id";
-    /// `candidate` or `release`.
+    /// `candidate`, `task` or `release`.
     pub(crate) const ROLE: &str = "dev.slipway.role";
     /// What it was made from, by digest.
     pub(crate) const REFERENCE: &str = "dev.slipway.reference";
@@ -37,6 +37,14 @@ pub(crate) mod label {
     pub(crate) const SLOT: &str = "dev.slipway.slot";
     /// The commit, for people.
     pub(crate) const REVISION: &str = "dev.slipway.revision";
+    /// The number of the build in its CI job.
+    pub(crate) const BUILD_NUMBER: &str = "dev.slipway.build-number";
+    /// The CI job that counts by that number.
+    pub(crate) const BUILD_JOB: &str = "dev.slipway.build-job";
+    /// Where people find the build.
+    pub(crate) const BUILD_URL: &str = "dev.slipway.build-url";
+    /// When what was built was committed.
+    pub(crate) const COMMITTED_AT: &str = "dev.slipway.committed-at";
 }
 
 /// What a container is for.
@@ -44,6 +52,8 @@ pub(crate) mod label {
 pub(crate) enum Role {
     /// It is there to be proved and removed.
     Candidate,
+    /// It runs the release command, and is removed then.
+    Task,
     /// It serves, served, or is going to.
     Release,
     /// It owns the published ports and passes what comes to a slot.
@@ -54,6 +64,7 @@ impl Role {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Candidate => "candidate",
+            Self::Task => "task",
             Self::Release => "release",
             Self::Front => "front",
         }
@@ -121,6 +132,7 @@ impl Container {
         match self.label(label::ROLE) {
             Some("candidate") => Role::Candidate,
             Some("front") => Role::Front,
+            Some("task") => Role::Task,
             _ => Role::Release,
         }
     }

@@ -5,6 +5,8 @@ use std::time::Duration;
 use slipway_engine::RegistryFault;
 use slipway_release::{Code, Failure, exit};
 
+use crate::preflight::Refused;
+
 /// A call to a host failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HostError {
@@ -36,6 +38,8 @@ pub(crate) enum HostError {
 pub(crate) enum SwapError {
     #[error(transparent)]
     Host(#[from] HostError),
+    #[error(transparent)]
+    Refused(#[from] Refused),
     #[error("port {port} of the host is held by {by}")]
     PortInUse { port: u16, by: String },
     #[error("the image is for {image} and the host is {host}")]
@@ -46,6 +50,10 @@ pub(crate) enum SwapError {
     Container { what: &'static str, done: &'static str, source: HostError },
     #[error("the {what} ended with exit code {exit_code}{}", if *oom { " (out of memory)" } else { "" })]
     Exited { what: &'static str, exit_code: i64, oom: bool },
+    #[error("the release command ended with exit code {exit_code}{}", if *oom { " (out of memory)" } else { "" })]
+    ReleaseCommand { exit_code: i64, oom: bool },
+    #[error("the release command took longer than {} s", limit.as_secs_f32())]
+    ReleaseCommandLate { limit: Duration },
     #[error("the {what} was removed by somebody")]
     Gone { what: &'static str },
     #[error("the {what} did not become healthy within {} s: {reason}", limit.as_secs_f32())]
@@ -165,6 +173,7 @@ impl SwapError {
         let message = format!("{place}: {self}");
         match self {
             Self::Host(error) => error.failure(message),
+            Self::Refused(refused) => refused.failure(message),
             Self::PortInUse { .. } => Failure::new(Code::PortInUse, message)
                 .hint("stop what holds the port, or publish another one with --publish"),
             Self::Architecture { .. } => Failure::new(Code::ArchMismatch, message)
@@ -173,6 +182,10 @@ impl SwapError {
             Self::Container { source, .. } => container_failure(source, message),
             Self::Exited { .. } => Failure::new(Code::CandidateExited, message)
                 .hint("error.evidence.log_tail holds the end of its log"),
+            Self::ReleaseCommand { .. } => Failure::new(Code::ReleaseCommandFailed, message)
+                .hint("nothing was switched; error.evidence.log_tail holds the end of its output"),
+            Self::ReleaseCommandLate { .. } => Failure::new(Code::ReleaseCommandFailed, message)
+                .hint("nothing was switched; --release-timeout gives it more time"),
             Self::Gone { .. } => Failure::new(Code::ContainerFailed, message)
                 .hint("another deploy of the same application may be under way"),
             Self::Overtaken { .. } => Failure::new(Code::ContainerFailed, message)

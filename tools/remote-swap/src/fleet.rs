@@ -49,7 +49,14 @@ pub(crate) async fn deploy(
     };
     let known = ways.targets.iter().map(known).collect();
     let who = Who::of_process(&job.deploy_id, lookup);
-    let fleet = Fleet { ways: &ways, job: &job, who, document: RefCell::new((document, deploy)) };
+    let later = job.without_release_command();
+    let fleet = Fleet {
+        ways: &ways,
+        job: &job,
+        later: &later,
+        who,
+        document: RefCell::new((document, deploy)),
+    };
     let ended = rollout.run(&fleet, known, &context.cancelled).await;
     for warning in ended.warnings {
         context.ui.warn(&warning);
@@ -109,6 +116,8 @@ impl<'a> Ways<'a> {
 struct Fleet<'a> {
     ways: &'a Ways<'a>,
     job: &'a Job,
+    /// That of the hosts after the first.
+    later: &'a Job,
     who: Who,
     /// With the section that is written into it again after each change.
     document: RefCell<(&'a mut Document, Deploy)>,
@@ -116,22 +125,22 @@ struct Fleet<'a> {
 
 impl Fleet<'_> {
     /// Deploys on a host while nobody else does.
-    async fn locked(&self, remote: &Remote, place: &str) -> Result<Report, SwapError> {
+    async fn locked(&self, remote: &Remote, place: &str, job: &Job) -> Result<Report, SwapError> {
         let Context { ui, cancelled, .. } = self.ways.context;
         let options = self.ways.options;
         let mut waiting =
             |held: &Held| ui.say(&format!("{place}: waiting for another deploy: {held}"));
         let wait = options.wait_lock.0;
-        let taking = acquire(remote, &self.job.app, &self.who, wait, &mut waiting, cancelled);
+        let taking = acquire(remote, &job.app, &self.who, wait, &mut waiting, cancelled);
         let lease = taking.await?;
         let guard = Some(&lease);
         let work = async {
             match options.strategy {
                 Strategy::BlueGreen => {
-                    bluegreen::deploy(remote, place, self.job, ui, cancelled, guard).await
+                    bluegreen::deploy(remote, place, job, ui, cancelled, guard).await
                 }
                 Strategy::Recreate => {
-                    recreate::deploy(remote, place, self.job, ui, cancelled, guard).await
+                    recreate::deploy(remote, place, job, ui, cancelled, guard).await
                 }
             }
         };
@@ -150,7 +159,8 @@ impl Hosts for Fleet<'_> {
             Ok(remote) => remote,
             Err(error) => return failed(error.failure(&place)),
         };
-        match self.locked(&remote, &place).await {
+        let job = if index == 0 { self.job } else { self.later };
+        match self.locked(&remote, &place, job).await {
             Ok(report) => report,
             Err(error) => failed(error.failure(&place)),
         }

@@ -1,8 +1,11 @@
 //! What a deploy asks of a host: a narrow trait, so that tests can make any of it fail.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use jiff::Timestamp;
+use slipway_engine::ApiVersion;
 use slipway_engine::bollard::models::ContainerCreateBody;
 
 use crate::container::Container;
@@ -48,6 +51,37 @@ pub(crate) struct Platform {
     pub(crate) architecture: String,
 }
 
+/// What the engine tells of itself.
+#[derive(Clone, Debug)]
+pub(crate) struct About {
+    /// The API that is spoken with it.
+    pub(crate) api: ApiVersion,
+    pub(crate) version: String,
+    /// The directory that holds its images.
+    pub(crate) root: String,
+    /// Its clock, if it told it.
+    pub(crate) clock: Option<Clock>,
+    /// Whether it reaches registries through a proxy.
+    pub(crate) proxied: bool,
+}
+
+/// What the engine's clock told, between two looks at this machine's.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    pub(crate) asked: Timestamp,
+    pub(crate) told: Timestamp,
+    pub(crate) answered: Timestamp,
+}
+
+/// What could be learned of an image that the host does not have yet.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Remotely {
+    /// The platforms that it is for; empty if not known.
+    pub(crate) platforms: Vec<String>,
+    /// The size of its layers as they are transferred.
+    pub(crate) bytes: Option<u64>,
+}
+
 /// Ports of the host that a running container holds.
 #[derive(Clone, Debug)]
 pub(crate) struct Holder {
@@ -83,8 +117,18 @@ pub(crate) trait Host {
     /// Whether something accepts connections there, as seen from the host.
     async fn listens(&self, ip: IpAddr, port: u16) -> Result<bool>;
     async fn platform(&self) -> Result<Platform>;
+    async fn about(&self) -> Result<About>;
+    /// The bytes that may still be written where this directory is; none if the host does not let
+    /// its user ask.
+    async fn free(&self, path: &str) -> Option<u64>;
+    /// What the registry tells of the image, for a host of this platform.
+    async fn registry(&self, job: &Job, host: &Platform, proxied: bool) -> Remotely;
     /// The image, if the host has it under exactly this reference.
     async fn image(&self, reference: &str) -> Result<Option<LocalImage>>;
+    /// The ids of the images that containers are made of, whosever they are.
+    async fn images_in_use(&self) -> Result<HashSet<String>>;
+    /// Takes this name from an image, and removes it if it has no other; not if it is used.
+    async fn remove_image(&self, reference: &str) -> Result<()>;
     async fn pull(&self, job: &Job, progress: &mut dyn FnMut(String)) -> Result<()>;
     /// Creates a container and answers its id.
     async fn create(&self, name: &str, body: ContainerCreateBody) -> Result<String>;
@@ -102,6 +146,8 @@ pub(crate) trait Host {
     async fn set_restart(&self, id: &str, restart: Option<Restart>) -> Result<()>;
     /// The last lines of its log.
     async fn log(&self, id: &str, lines: usize) -> Result<Vec<String>>;
+    /// The lines of its log as they come, until it ends.
+    async fn follow(&self, id: &str, each: &mut dyn FnMut(String)) -> Result<()>;
     /// One HTTP request as seen from the host.
     async fn probe(&self, ip: IpAddr, port: u16, path: &str, limit: Duration) -> Result<Probe>;
 }

@@ -9,10 +9,13 @@ use crate::deploy_id;
 use crate::env::Lookup;
 use crate::evidence::Scrub;
 use crate::options::{Options, Strategy};
+use crate::provenance::Provenance;
+use crate::release_command::ReleaseCommand;
 use crate::spec::{Spec, SpecError, value};
 use crate::values;
 
 /// One deploy.
+#[derive(Clone)]
 pub(crate) struct Job {
     pub(crate) app: String,
     pub(crate) deploy_id: String,
@@ -23,6 +26,9 @@ pub(crate) struct Job {
     pub(crate) platform: Option<String>,
     pub(crate) tag: Option<String>,
     pub(crate) revision: Option<String>,
+    pub(crate) provenance: Provenance,
+    /// Whether it may replace a newer build.
+    pub(crate) allow_older: bool,
     pub(crate) spec: Spec,
     pub(crate) spec_hash: String,
     pub(crate) waits: Waits,
@@ -30,8 +36,12 @@ pub(crate) struct Job {
     pub(crate) adopt: Option<String>,
     /// The front's image, where one is asked for.
     pub(crate) front_image: Option<String>,
-    /// How many releases stay on a host, the live one included.
-    pub(crate) keep: u16,
+    /// Bytes of the host's disk that have to stay free.
+    pub(crate) min_free: u64,
+    /// How many releases stay on the host, the live one included.
+    pub(crate) keep: usize,
+    /// What is to be run before anything is switched, if this host is to run it.
+    pub(crate) release_command: Option<ReleaseCommand>,
     pub(crate) scrub: Scrub,
 }
 
@@ -72,13 +82,12 @@ impl Job {
         if options.strategy == Strategy::BlueGreen {
             fits_front(&spec)?;
         }
-        if options.keep == 0 {
-            let message = "--keep 0: the live release is kept in any case";
-            return Err(Failure::new(Code::Usage, message).hint("write 1 or more"));
-        }
+        let min_free = value("min-free", &options.min_free, values::memory)?.unsigned_abs();
         let (auth, password) = credentials(registry, &reference);
         let secrets = spec.environment.secrets().iter().cloned();
         // What the document says of an image is of the image that it names.
+        let provenance =
+            if named_by_document { Provenance::of_image(&image) } else { Provenance::default() };
         let of_document = |text: Option<String>| text.filter(|_| named_by_document);
         Ok(Self {
             app,
@@ -88,6 +97,8 @@ impl Job {
             platform: of_document(image.platform),
             tag: of_document(image.tag),
             revision: of_document(image.revision),
+            provenance,
+            allow_older: options.allow_older,
             spec_hash: spec.hash(),
             waits: Waits {
                 health_timeout: options.health_timeout.0,
@@ -98,10 +109,20 @@ impl Job {
             },
             adopt: options.adopt.clone(),
             front_image: options.front_image.clone(),
-            keep: options.keep,
+            min_free,
+            keep: value("keep", &options.keep.to_string(), values::keep)?,
+            release_command: options
+                .release_command
+                .clone()
+                .map(|command| ReleaseCommand { command, timeout: options.release_timeout.0 }),
             scrub: Scrub::new(secrets.chain(password)),
             spec,
         })
+    }
+
+    /// The job of a host that is not the first: the release command runs once in a fleet.
+    pub(crate) fn without_release_command(&self) -> Self {
+        Self { release_command: None, ..self.clone() }
     }
 }
 

@@ -1,4 +1,12 @@
-//! What can be known before anything is changed. Pure.
+//! What can be known before anything is changed. Pure, but for the questions themselves (`check`).
+
+mod check;
+mod clock;
+mod disk;
+mod refused;
+
+pub(crate) use check::{Checked, check};
+pub(crate) use refused::Refused;
 
 use slipway_engine::Reference;
 

@@ -30,6 +30,7 @@ use crate::host::{Handed, Host, LocalImage};
 use crate::job::Job;
 use crate::lock::Lease;
 use crate::plan::Situation;
+use crate::release_command::{self, TaskFailed};
 use crate::remote::Remote;
 
 /// After a signal: how long the old container may still take to stop before it is killed.
@@ -65,6 +66,12 @@ impl<E: Into<SwapError>> From<E> for Failed {
     /// Before the stop nothing was changed.
     fn from(error: E) -> Self {
         Self { error: error.into(), outcome: Outcome::Failed, evidence: None }
+    }
+}
+
+impl From<TaskFailed> for Failed {
+    fn from(failed: TaskFailed) -> Self {
+        Self { evidence: failed.evidence, ..failed.error.into() }
     }
 }
 
@@ -158,8 +165,11 @@ impl<'a, H: Host> Swap<'a, H> {
         };
         let mut failure = failed.error.failure(place);
         if let Some(seen) = failed.evidence {
-            for line in seen.last_lines(&job.scrub) {
-                ui.raw(&format!("  | {line}"));
+            // The release command's output was told as it came.
+            if seen.phase != release_command::PHASE {
+                for line in seen.last_lines(&job.scrub) {
+                    ui.raw(&format!("  | {line}"));
+                }
             }
             failure.evidence = Some(seen.value(place, &job.scrub));
         }

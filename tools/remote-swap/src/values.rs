@@ -56,6 +56,15 @@ pub(crate) fn nano_cpus(text: &str) -> Result<i64, Reason> {
     nano.filter(|nano| *nano > 0).ok_or_else(bad)
 }
 
+/// `--keep`: what is live and at least one to go back to.
+pub(crate) fn keep(text: &str) -> Result<usize, Reason> {
+    match text.parse() {
+        Ok(0 | 1) => Err("keep at least 2, the live one and one to go back to".to_owned()),
+        Ok(number) => Ok(number),
+        Err(_) => Err("write a number of releases".to_owned()),
+    }
+}
+
 /// When the engine starts a container again by itself.
 ///
 /// Only what is live has one of these; what is kept, and what is not proved yet, has `no`. That is

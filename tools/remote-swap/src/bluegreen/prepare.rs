@@ -16,7 +16,10 @@ use crate::front::{
 };
 use crate::gate::{self, Gate, Patience, Where};
 use crate::host::LocalImage;
+use crate::provenance;
+use crate::prune;
 use crate::recreate::{Failed, HURRY, Swap, millis, short, why};
+use crate::release_command;
 use crate::slot::Slot;
 
 /// How long to look whether something that should be healthy is.
@@ -40,7 +43,9 @@ impl<H: FrontHost> Swap<'_, H> {
         let adopted = self.adopted(&scene).await?;
         let holder = scene.front.as_ref().map(|front| &front.container);
         let holder = holder.or(adopted.as_ref()).or(live).cloned();
+        provenance::refuse_older(self.job, live).map_err(SwapError::from)?;
         let image = self.image(holder.as_ref()).await?;
+        release_command::run(self.host, self.place, self.job, self.ui).await?;
         let network = match self.host.network(&self.job.app).await? {
             Some(network) => network,
             None => self.host.create_network(&self.job.app).await?,
@@ -195,8 +200,7 @@ impl<H: FrontHost> Swap<'_, H> {
         for old in scene.layout.kept.iter().filter(|one| one.kept_alive) {
             self.host.set_restart(&old.id, None).await?;
         }
-        self.drop_surplus(&scene.layout.kept, 1).await;
-        Ok(())
+        Ok(prune::releases(self.host, self.job).await?)
     }
 
     /// The container of somebody else's that is to be taken over, unless that is done already.

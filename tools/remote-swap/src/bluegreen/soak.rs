@@ -9,6 +9,7 @@ use crate::container::{Container, HealthCheckStatus, Status};
 use crate::error::{HostError, SwapError};
 use crate::front::FrontHost;
 use crate::gate::Seen;
+use crate::prune;
 use crate::recreate::{HURRY_STOP, Swap, millis};
 
 /// The pause between two looks.
@@ -104,7 +105,11 @@ impl<H: FrontHost> Swap<'_, H> {
         if let Some(watched) = self.outcome.drain_ms {
             self.outcome.drain_ms = Some(watched + millis(begun.elapsed()));
         }
-        self.drop_surplus(&ready.layout.kept, 1 + usize::from(ready.layout.live.is_some())).await;
+        if let Err(error) = prune::releases(self.host, self.job).await {
+            self.warn(&format!(
+                "the new container serves, and old releases are not removed: {error}"
+            ));
+        }
     }
 
     async fn let_go_of_old(&self, ready: &Ready) -> Result<(), HostError> {
@@ -137,16 +142,5 @@ impl<H: FrontHost> Swap<'_, H> {
         }
         self.host.kill(&old.id).await?;
         stopping.await
-    }
-
-    /// Removes those of the kept containers that are beyond the number to keep, of which so many
-    /// are taken already.
-    pub(super) async fn drop_surplus(&self, kept: &[Container], taken: usize) {
-        let room = usize::from(self.job.keep).saturating_sub(taken);
-        for old in kept.iter().skip(room) {
-            if let Err(error) = self.host.remove(&old.id, false).await {
-                self.warn(&format!("{} is too many and cannot be removed: {error}", old.name));
-            }
-        }
     }
 }

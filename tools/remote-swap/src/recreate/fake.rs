@@ -1,11 +1,12 @@
 //! An engine in memory, with containers that behave as their image's name says.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+use slipway_engine::ApiVersion;
 use slipway_engine::bollard::models::ContainerCreateBody;
 use slipway_shell::CancellationToken;
 use tokio::time::Instant;
@@ -14,7 +15,9 @@ use crate::container::{Container, Role, Status, label};
 use crate::error::HostError;
 use crate::front::{Config, Files};
 use crate::handover::Order;
-use crate::host::{Handed, Holder, Host, LocalImage, Platform, Probe, Result};
+use crate::host::{
+    About, Clock, Handed, Holder, Host, LocalImage, Platform, Probe, Remotely, Result,
+};
 use crate::job::Job;
 use crate::publish::Publish;
 use crate::slot::Slot;
@@ -55,6 +58,14 @@ pub(crate) struct Fake {
     pub(crate) network: Cell<bool>,
     /// How often the port was asked for a release that dies of it.
     pub(crate) asked: Cell<u32>,
+    /// What the host tells of itself.
+    pub(crate) api: Cell<ApiVersion>,
+    pub(crate) skew: Cell<SignedDuration>,
+    pub(crate) free: Cell<Option<u64>>,
+    /// What the registry tells of an image whose name has `unpulled` in it.
+    pub(crate) remotely: RefCell<Remotely>,
+    pulled: Cell<bool>,
+    pub(crate) removed_images: RefCell<Vec<String>>,
 }
 
 /// A front's files, and what it has in memory while it runs.
@@ -79,6 +90,12 @@ impl Fake {
             fronts: RefCell::default(),
             network: Cell::new(false),
             asked: Cell::new(0),
+            api: Cell::new(ApiVersion { major: 1, minor: 41 }),
+            skew: Cell::default(),
+            free: Cell::new(Some(1 << 40)),
+            remotely: RefCell::default(),
+            pulled: Cell::default(),
+            removed_images: RefCell::default(),
         }
     }
 
@@ -204,6 +221,12 @@ impl Fake {
             let crashes = one.label(label::REFERENCE).is_some_and(|name| name.contains("crash"));
             one.status = if crashes { Status::Stopped } else { Status::Running };
             one.exit_code = if crashes { 7 } else { 0 };
+            if one.role() == Role::Task {
+                // What the command says it does.
+                let text = one.error.take().unwrap_or_default();
+                one.exit_code = text.trim_start_matches("exit ").parse().unwrap_or_default();
+                one.status = if text == "sleep" { Status::Running } else { Status::Stopped };
+            }
         }
         Ok(())
     }
@@ -259,9 +282,33 @@ impl Host for Fake {
             .await
     }
 
+    async fn about(&self) -> Result<About> {
+        self.act("about", |_| {
+            let now = Timestamp::now();
+            let told = now + self.skew.get();
+            Ok(About {
+                api: self.api.get(),
+                version: "19.03.15".into(),
+                root: "/var/lib/docker".into(),
+                clock: Some(Clock { asked: now, told, answered: now }),
+                proxied: false,
+            })
+        })
+        .await
+    }
+
+    async fn free(&self, _: &str) -> Option<u64> {
+        self.act("free", |_| Ok(self.free.get())).await.ok().flatten()
+    }
+
+    async fn registry(&self, _: &Job, _: &Platform, _: bool) -> Remotely {
+        self.act("registry", |_| Ok(self.remotely.borrow().clone())).await.unwrap_or_default()
+    }
+
     async fn image(&self, reference: &str) -> Result<Option<LocalImage>> {
         self.act("image", |_| {
-            Ok(Some(LocalImage {
+            let unpulled = reference.contains("unpulled") && !self.pulled.get();
+            Ok((!unpulled).then(|| LocalImage {
                 id: image_id(reference),
                 os: "linux".into(),
                 architecture: "amd64".into(),
@@ -271,8 +318,25 @@ impl Host for Fake {
         .await
     }
 
+    async fn images_in_use(&self) -> Result<HashSet<String>> {
+        self.act("images", |all| Ok(all.iter().map(|one| one.image_id.clone()).collect())).await
+    }
+
+    async fn remove_image(&self, reference: &str) -> Result<()> {
+        self.act(&format!("remove image {reference}"), |all| {
+            assert!(all.iter().all(|one| one.image_id != image_id(reference)), "it is used");
+            self.removed_images.borrow_mut().push(reference.to_owned());
+            Ok(())
+        })
+        .await
+    }
+
     async fn pull(&self, _: &Job, _: &mut dyn FnMut(String)) -> Result<()> {
-        self.act("pull", |_| Ok(())).await
+        self.act("pull", |_| {
+            self.pulled.set(true);
+            Ok(())
+        })
+        .await
     }
 
     async fn create(&self, name: &str, body: ContainerCreateBody) -> Result<String> {
@@ -304,6 +368,7 @@ impl Host for Fake {
             one.id = id.clone();
             one.publish = publish;
             one.labels = labels;
+            one.error = body.entrypoint.and_then(|words| words.into_iter().next_back());
             all.push(one);
             Ok(id)
         })
@@ -383,6 +448,12 @@ impl Host for Fake {
 
     async fn log(&self, _: &str, _: usize) -> Result<Vec<String>> {
         self.act("log", |_| Ok(vec!["the end".into()])).await
+    }
+
+    async fn follow(&self, _: &str, each: &mut dyn FnMut(String)) -> Result<()> {
+        self.act("follow", |_| Ok(())).await?;
+        each("migrating".to_owned());
+        Ok(())
     }
 
     async fn probe(&self, ip: IpAddr, port: u16, _: &str, _: Duration) -> Result<Probe> {

@@ -12,7 +12,10 @@ use crate::error::{HostError, SwapError};
 use crate::gate::{self, Closed, Gate, Patience, SETTLED, Seen, Where};
 use crate::host::{Host, LocalImage};
 use crate::plan::{Serving, Situation};
-use crate::preflight;
+use crate::preflight::{self, Checked};
+use crate::provenance;
+use crate::prune;
+use crate::release_command;
 use crate::values::Restart;
 
 /// How long to look whether what was asked for serves already.
@@ -35,7 +38,9 @@ impl<H: Host> Swap<'_, H> {
         }
         self.outcome.previous =
             live.as_ref().and_then(|live| live.label(label::REFERENCE)).map(str::to_owned);
+        provenance::refuse_older(self.job, live.as_ref()).map_err(SwapError::from)?;
         let image = self.image(live.as_ref()).await?;
+        release_command::run(self.host, self.place, self.job, self.ui).await?;
         let candidate = self.prove().await?;
         // Created before the stop: what the engine does not like about it is told now.
         let name = body::name(self.job, Role::Release);
@@ -69,7 +74,7 @@ impl<H: Host> Swap<'_, H> {
     async fn clear(&self, situation: &Situation) -> Result<(), HostError> {
         for leftover in &situation.leftovers {
             self.say(&format!("removing {}, left behind by an earlier deploy", leftover.name));
-            self.dismiss(&leftover.id, leftover.role() == Role::Candidate).await?;
+            self.dismiss(&leftover.id, leftover.role() != Role::Release).await?;
         }
         Ok(())
     }
@@ -168,8 +173,8 @@ impl<H: Host> Swap<'_, H> {
         for replaced in &now.to_demote {
             self.host.set_restart(&replaced.id, None).await?;
         }
-        for old in &now.surplus {
-            self.host.remove(&old.id, false).await?;
+        if let Err(error) = prune::releases(self.host, self.job).await {
+            self.warn(&format!("old releases are not tidied up: {error}"));
         }
         Ok(())
     }
@@ -186,20 +191,11 @@ impl<H: Host> Swap<'_, H> {
         live: Option<&Container>,
     ) -> Result<LocalImage, SwapError> {
         let job = self.job;
-        let platform = self.host.platform().await?;
-        if let Some(image) = &job.platform {
-            preflight::platform(&platform, image)?;
-        }
-        preflight::ports(&job.spec.publish, &self.host.holders().await?, live)?;
-        for one in preflight::unheld(&job.spec.publish, live) {
-            if self.host.listens(one.local_address(), one.host_port).await? {
-                let by = "a process that is no container".to_owned();
-                return Err(SwapError::PortInUse { port: one.host_port, by });
-            }
-        }
+        let Checked { platform, image } =
+            preflight::check(self.host, self.place, job, live, self.ui).await?;
         let begun = Instant::now();
         let reference = job.reference.to_string();
-        let image = match self.host.image(&reference).await? {
+        let image = match image {
             Some(image) => image,
             None => {
                 let step = self.step(&format!("pulling {}", short(&job.reference)));

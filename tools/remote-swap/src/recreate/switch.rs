@@ -13,6 +13,7 @@ use crate::gate::{self, Closed, Gate, Patience, SETTLED, Seen, Where};
 use crate::handover::Order;
 use crate::host::{Handed, Host};
 use crate::plan::{Serving, Situation};
+use crate::prune;
 
 /// The engine's own stop timeout, in seconds, where nothing else is said.
 const ENGINE_STOP: i64 = 10;
@@ -233,31 +234,21 @@ impl<H: Host> Swap<'_, H> {
         }
     }
 
-    /// Keeps the one that was replaced, and removes those before it. What is left undone here is
+    /// Keeps the one that was replaced and some before it, and removes the rest. What is left undone here is
     /// done by the next deploy.
     pub(super) async fn tidy(&self, ready: &Ready) {
         let now = &ready.situation;
-        let mut old: Vec<&Container> = now.surplus.iter().collect();
-        let kept = match &ready.live {
-            Some(live) => {
-                old.extend(&now.previous);
-                Some(live)
-            }
-            None => now.previous.as_ref(),
-        };
-        let demoted = kept.into_iter().chain(&now.to_demote);
+        let others = now.previous.iter().chain(&now.surplus).filter(|one| one.kept_alive);
         let work = async {
             if let Some(live) = &ready.live {
                 // An engine that was restarted at the very moment may have brought it back.
                 self.host.stop(&live.id, DISMISS).await?;
             }
-            for one in demoted {
+            // What is stopped must not come back with the engine; only then may it be removed.
+            for one in ready.live.iter().chain(others) {
                 self.host.set_restart(&one.id, None).await?;
             }
-            for one in old {
-                self.host.remove(&one.id, false).await?;
-            }
-            Ok::<_, HostError>(())
+            prune::releases(self.host, self.job).await
         };
         if let Err(error) = work.await {
             self.warn(&format!(

@@ -12,9 +12,15 @@ use crate::job::Job;
 use crate::spec::tests::options;
 
 fn job(name: &str) -> Job {
+    job_with(name, &[])
+}
+
+fn job_with(name: &str, more: &[&str]) -> Job {
     let hex = "0".repeat(64);
     let image = format!("--image=r.example/{name}@sha256:{hex}");
-    let args = ["--app=web", "-p=8000:5000", "--health-timeout=10s", "--host=a@b", &image];
+    let mut args = vec!["--app=web", "-p=8000:5000", "--health-timeout=10s", "--host=a@b"];
+    args.extend(["--keep=2", &image]);
+    args.extend(more);
     Job::new(&options(&args), &Document::default(), &|_| None)
         .unwrap_or_else(|failure| panic!("{}", failure.message))
 }
@@ -316,4 +322,146 @@ async fn an_old_one_that_does_not_come_back_needs_a_person() {
     let failure = report.failure.unwrap();
     assert_eq!((failure.code, failure.exit), (Code::RestoreFailed, exit::NEEDS_PERSON));
     rerun(fake, "new", "").await;
+}
+
+/// A deploy that is refused, with nothing changed; its failure.
+async fn refused(fake: &Fake, job: &Job) -> slipway_release::Failure {
+    fake.touched.borrow_mut().clear();
+    let report = run(fake, job).await;
+    assert_eq!(report.outcome.outcome, Some(Outcome::Failed));
+    assert!(fake.touched.borrow().is_empty() && serving(fake) == "old");
+    assert!(!fake.journal.borrow().iter().any(|call| call == "pull"));
+    report.failure.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_speaks_against_a_deploy_is_told_before_the_pull() {
+    let fake = host().await;
+    fake.remotely.borrow_mut().bytes = Some(100 << 20);
+    fake.free.set(Some(300 << 20));
+    let full = refused(&fake, &job("unpulled")).await;
+    assert_eq!(full.code, Code::DiskFull);
+    assert!(
+        full.message.contains("300 MiB") && full.message.contains("356 MiB"),
+        "{}",
+        full.message
+    );
+    // An image that is there takes nothing more.
+    assert!(run(&host().await, &job("new")).await.failure.is_none());
+
+    fake.free.set(None);
+    fake.skew.set(jiff::SignedDuration::from_mins(-10));
+    let skewed = refused(&fake, &job("unpulled")).await;
+    assert_eq!(skewed.code, Code::ClockSkew);
+    assert!(skewed.message.contains("600 s behind"), "{}", skewed.message);
+
+    fake.skew.set(jiff::SignedDuration::ZERO);
+    fake.api.set(slipway_engine::ApiVersion { major: 1, minor: 40 });
+    let old = refused(&fake, &job("unpulled")).await;
+    assert_eq!(old.code, Code::EngineUnsupported);
+    assert!(old.message.contains("19.03.15") && old.message.contains("1.41"), "{}", old.message);
+
+    fake.api.set(slipway_engine::ApiVersion { major: 1, minor: 41 });
+    fake.remotely.borrow_mut().platforms = vec!["linux/arm64/v8".into(), "windows/amd64".into()];
+    assert_eq!(refused(&fake, &job("unpulled")).await.code, Code::ArchMismatch);
+    fake.remotely.borrow_mut().platforms.push("linux/amd64".into());
+    // What cannot be learned keeps nobody from deploying.
+    assert!(run(&fake, &job("unpulled")).await.failure.is_none());
+    assert_eq!(serving(&fake), "unpulled");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_older_build_is_refused_unless_it_is_allowed() {
+    let fake = host().await;
+    let numbered = |name: &str, number: u64| {
+        let mut job = job(name);
+        job.provenance.number = Some(number);
+        job.provenance.job = Some("web/main".into());
+        job
+    };
+    for name in ["old-41", "old"] {
+        assert!(run(&fake, &numbered(name, 42)).await.failure.is_none());
+    }
+    let older = refused(&fake, &numbered("new", 41)).await;
+    assert_eq!(older.code, Code::OlderBuild);
+    assert!(older.message.contains("42") && older.message.contains("41"), "{}", older.message);
+    let mut allowed = numbered("new", 41);
+    allowed.allow_older = true;
+    assert!(run(&fake, &allowed).await.failure.is_none());
+    assert_eq!(serving(&fake), "new");
+}
+
+#[tokio::test(start_paused = true)]
+async fn as_many_releases_are_kept_as_asked_for() {
+    let fake = Fake::new();
+    for name in ["a", "b", "c", "d"] {
+        let mut job = job(name);
+        job.keep = 3;
+        assert!(run(&fake, &job).await.failure.is_none());
+    }
+    assert_eq!(fake.containers.borrow().len(), 3);
+    let gone = fake.removed_images.borrow().clone();
+    assert!(gone.len() == 1 && gone[0].starts_with("r.example/a@"), "{gone:?}");
+    // One that is deployed again is needed, whatever became of its older container.
+    assert!(run(&fake, &job("b")).await.failure.is_none());
+    assert!(run(&fake, &job("c")).await.failure.is_none());
+    let gone = fake.removed_images.borrow().clone();
+    assert!(gone.iter().any(|one| one.starts_with("r.example/d@")), "{gone:?}");
+    assert!(gone.iter().all(|one| !one.starts_with("r.example/b@")), "{gone:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_command_runs_before_anything_is_switched() {
+    let with = |name: &str, command: &str| {
+        job_with(name, &[&format!("--release-command={command}"), "--release-timeout=60s"])
+    };
+    let fake = host().await;
+    assert!(run(&fake, &with("new", "exit 0")).await.failure.is_none());
+    assert_tidy(&fake, "new", "");
+    let created = |fake: &Fake| {
+        let journal = fake.journal.borrow();
+        journal.iter().filter(|call| call.starts_with("create")).cloned().collect::<Vec<_>>()
+    };
+    assert!(created(&fake)[0].ends_with("-task"), "{:?}", created(&fake));
+    // What serves already needs none.
+    let fake = fake.again(Fault::None);
+    assert_eq!(run(&fake, &with("new", "exit 1")).await.outcome.outcome, Some(Outcome::Unchanged));
+
+    for (command, told) in [("exit 3", "exit code 3"), ("sleep", "longer than 60 s")] {
+        let fake = host().await;
+        let report = run(&fake, &with("new", command)).await;
+        assert_eq!(report.outcome.outcome, Some(Outcome::Failed));
+        let failure = report.failure.unwrap();
+        assert_eq!(failure.code, Code::ReleaseCommandFailed);
+        assert!(failure.message.contains(told), "{}", failure.message);
+        assert_eq!(failure.evidence.unwrap()["log_tail"][0], "the end");
+        assert_tidy(&fake, "old", command);
+        assert_eq!(created(&fake).len(), 1, "no candidate");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_command_that_is_cut_short_leaves_nothing() {
+    let job_with = |command| job_with("new", &["--release-command", command]);
+    let fake = host().await;
+    run(&fake, &job_with("exit 0")).await;
+    for n in 0..fake.calls.get() {
+        for fault in [Fault::Refuse(n), Fault::Unanswered(n), Fault::Cut(n), Fault::Signal(n)] {
+            let fake = host().await.again(fault);
+            run(&fake, &job_with("exit 0")).await;
+            let context = format!("{fault:?} {:?}", fake.journal.borrow().get(n));
+            rerun(fake, "new", &context).await;
+        }
+    }
+    // Told to end while it runs.
+    let fake = host().await;
+    let sleeping = job_with("sleep");
+    let run = run(&fake, &sleeping);
+    let signal = async {
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        fake.cancelled.cancel();
+    };
+    let (report, ()) = tokio::join!(run, signal);
+    assert_eq!(report.failure.unwrap().code, Code::Interrupted);
+    assert_tidy(&fake, "old", "signal");
 }

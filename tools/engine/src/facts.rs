@@ -1,0 +1,98 @@
+//! What an engine tells of itself and of what a registry has, where bollard's types are too strict
+//! or too short: nothing that is asked here may fail for a word that is new.
+
+use http::Method;
+use serde::Deserialize;
+
+use crate::auth::Auth;
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::reference::Reference;
+use crate::transport::{REGISTRY_AUTH, Request};
+
+/// An excerpt of the engine's `/info`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct Info {
+    /// The engine's version, such as `20.10.24`.
+    pub server_version: String,
+    /// The directory that holds images and containers.
+    pub docker_root_dir: String,
+    /// The engine's clock, RFC 3339.
+    pub system_time: String,
+    /// The proxy through which it reaches registries; empty if it uses none.
+    pub https_proxy: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Distribution {
+    #[serde(default)]
+    platforms: Vec<Platform>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Platform {
+    os: String,
+    architecture: String,
+    variant: String,
+}
+
+impl Engine {
+    /// What the engine tells of itself.
+    ///
+    /// # Errors
+    /// As [`Engine::json`].
+    pub async fn info(&self) -> Result<Info, Error> {
+        self.json(Request::new(Method::GET, "/info")).await
+    }
+
+    /// The platforms that the registry has `image` for (`os/architecture[/variant]`), asked by the
+    /// engine with `auth`.
+    ///
+    /// # Errors
+    /// As [`Engine::distribution_digest`].
+    pub async fn distribution_platforms(
+        &self,
+        image: &Reference,
+        auth: Option<&Auth>,
+    ) -> Result<Vec<String>, Error> {
+        let request = Request::new(Method::GET, format!("/distribution/{image}/json"))
+            .header(REGISTRY_AUTH.clone(), &Auth::header(auth, image.registry()))?;
+        let found: Distribution = self.json(request).await?;
+        Ok(found.platforms.into_iter().filter_map(text).collect())
+    }
+}
+
+/// Attestations beside an image have the platform `unknown/unknown`.
+fn text(platform: Platform) -> Option<String> {
+    let parts = [platform.os, platform.architecture, platform.variant];
+    let known = parts[..2].iter().all(|part| !part.is_empty() && part != "unknown");
+    let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+    known.then(|| parts.join("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn engines_answers_are_read_whatever_else_they_hold() {
+        // Excerpts of what Docker 20.10 answers.
+        let info: Info = serde_json::from_str(
+            r#"{"ServerVersion":"20.10.24+dfsg1","DockerRootDir":"/var/lib/docker","HttpsProxy":"",
+                "SystemTime":"2026-11-23T07:00:00.12Z","CgroupDriver":"a new one"}"#,
+        )
+        .unwrap();
+        assert_eq!(info.docker_root_dir, "/var/lib/docker");
+        assert_eq!(info.system_time, "2026-11-23T07:00:00.12Z");
+        let found: Distribution = serde_json::from_str(
+            r#"{"Descriptor":{"digest":"sha256:0"},"Platforms":[{"architecture":"arm64","os":"linux","variant":"v8"},
+                {"architecture":"amd64","os":"linux"},{"architecture":"unknown","os":"unknown"}]}"#,
+        )
+        .unwrap();
+        let texts: Vec<_> = found.platforms.into_iter().filter_map(text).collect();
+        assert_eq!(texts, ["linux/arm64/v8", "linux/amd64"]);
+    }
+}

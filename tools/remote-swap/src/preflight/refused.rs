@@ -1,0 +1,79 @@
+//! Why a deploy may not begin on a host.
+
+use slipway_engine::ApiVersion;
+use slipway_release::{Code, Failure};
+
+/// Something speaks against a deploy; nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refused {
+    #[error("the disk has {} free at {root} and the deploy needs {}: {what}", size(*free), size(*needed))]
+    DiskFull { free: u64, needed: u64, root: String, what: String },
+    #[error("the engine is too old: {version} speaks API {api}, and 1.41 is needed")]
+    EngineTooOld { version: String, api: ApiVersion },
+    #[error("the host's clock is {seconds} s {} this machine's", if *ahead { "ahead of" } else { "behind" })]
+    ClockSkew { seconds: u64, ahead: bool },
+    #[error("what is live is newer: {live}; and {new} would replace it")]
+    OlderBuild { new: String, live: String },
+}
+
+impl Refused {
+    /// As it is told to people.
+    pub(crate) fn failure(&self, message: String) -> Failure {
+        let (code, hint) = match self {
+            Self::DiskFull { .. } => (
+                Code::DiskFull,
+                "on the host: docker system df tells what takes the space, docker system prune frees what nothing uses; --min-free is the floor",
+            ),
+            Self::EngineTooOld { .. } => (
+                Code::EngineUnsupported,
+                "on the host: install Docker 20.10 or newer (docker.io of Ubuntu 22.04, or docker-ce)",
+            ),
+            Self::ClockSkew { .. } => (
+                Code::ClockSkew,
+                "on the host whose clock is wrong: timedatectl set-ntp true, or install chrony; AWS refuses requests that are 5 minutes off",
+            ),
+            Self::OlderBuild { .. } => (
+                Code::OlderBuild,
+                "--allow-older replaces it all the same; remote-swap rollback goes back on purpose",
+            ),
+        };
+        Failure::new(code, message).hint(hint)
+    }
+}
+
+/// Bytes for people, in units of 1024.
+pub(super) fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    let mut tenths = u128::from(bytes) * 10;
+    let mut shown = "bytes";
+    for unit in UNITS {
+        if tenths < 10_240 {
+            break;
+        }
+        tenths /= 1024;
+        shown = unit;
+    }
+    if tenths < 100 && bytes >= 1024 {
+        return format!("{}.{} {shown}", tenths / 10, tenths % 10);
+    }
+    format!("{} {shown}", tenths / 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_for_people() {
+        for (bytes, text) in [
+            (0, "0 bytes"),
+            (1023, "1023 bytes"),
+            (1536, "1.5 KiB"),
+            (256 << 20, "256 MiB"),
+            (3 << 29, "1.5 GiB"),
+            (u64::MAX, "16383 PiB"),
+        ] {
+            assert_eq!(size(bytes), text);
+        }
+    }
+}
