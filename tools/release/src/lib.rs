@@ -12,6 +12,7 @@ mod document;
 mod failure;
 mod format;
 mod lock;
+mod plan;
 mod schema;
 mod secret;
 mod sections;
@@ -20,6 +21,7 @@ pub use code::{Code, exit};
 pub use document::{Document, DocumentError, SCHEMA, Section, Written};
 pub use failure::Failure;
 pub use lock::{HostLock, Lock};
+pub use plan::{HostPlan, Plan, PlanStep};
 pub use schema::{SettingsSchema, schema};
 pub use secret::Secret;
 pub use sections::{

@@ -8,6 +8,7 @@
 //! left to do follows from what is there ([`layout`]), and the next run does it.
 
 mod layout;
+mod plan;
 mod prepare;
 mod soak;
 mod switch;
@@ -43,6 +44,16 @@ const ASK: Duration = Duration::from_secs(5);
 struct Scene {
     layout: Layout,
     front: Option<Front>,
+}
+
+/// What the front needs to know a new container.
+enum FrontIntent {
+    /// Nothing: it knows both slots.
+    Keep,
+    /// Another configuration, which it takes up without losing a request.
+    Reload(Config),
+    /// Another front.
+    Create(Config),
 }
 
 /// What has to be done about the front.

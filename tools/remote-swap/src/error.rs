@@ -62,6 +62,8 @@ pub(crate) enum SwapError {
     Front { what: &'static str, reason: String },
     #[error("the front's image {image} cannot be had: {source}")]
     FrontImage { image: String, source: HostError },
+    #[error("{app} is served through {front} here, which owns the port")]
+    HasFront { app: String, front: String },
     #[error("--adopt {name}: {reason}")]
     Adopt { name: String, reason: &'static str },
     #[error("the published port does not answer from the new container: {reason}")]
@@ -195,6 +197,9 @@ impl SwapError {
                 .hint("docker logs of the container APP-front-… on the host tells more; --strategy recreate does without a front"),
             Self::FrontImage { source, .. } => Failure { message, ..source.failure(String::new()) }
                 .hint("--front-image names another one, such as a copy in a registry that the host can reach"),
+            Self::HasFront { front, .. } => Failure::new(Code::PortInUse, message).hint(format!(
+                "deploy with --strategy blue-green; or give the front up on the host, which takes the application down until the next deploy: docker rm -f {front}"
+            )),
             Self::Adopt { .. } => Failure::new(Code::Usage, message)
                 .hint("name the container that publishes the port now; docker ps on the host lists them"),
             Self::NotThroughPort { .. } | Self::DidNotHold { .. } => {

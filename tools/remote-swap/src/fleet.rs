@@ -2,6 +2,7 @@
 
 mod lock;
 mod look;
+mod plan;
 mod rollout;
 mod targets;
 mod verdict;
@@ -14,6 +15,7 @@ use slipway_shell::Context;
 use slipway_ssh::{ConnectOptions, Target};
 
 pub(crate) use self::lock::lock;
+pub(crate) use self::plan::plan;
 use crate::bluegreen;
 use crate::env::Lookup;
 use crate::error::SwapError;

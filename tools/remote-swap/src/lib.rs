@@ -67,7 +67,8 @@ impl Tool for RemoteSwap {
         match options.command {
             Command::Status => fleet::status(&options, document, context, &lookup).await,
             Command::Lock => fleet::lock(&options, document, context, &lookup).await,
-            Command::Deploy | Command::Plan | Command::Rollback => {
+            Command::Plan => fleet::plan(&options, document, context, &lookup).await,
+            Command::Deploy | Command::Rollback => {
                 fleet::deploy(&options, document, context, &lookup).await
             }
         }

@@ -8,6 +8,7 @@
 //! whoever dies in between, the engine's next start brings back what was proved last, and the
 //! next run of this tool finds out by the same sign what it has to put right.
 
+mod plan;
 mod prepare;
 mod switch;
 
@@ -17,7 +18,7 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use slipway_engine::Reference;
-use slipway_release::{Failure, HostOutcome, Outcome};
+use slipway_release::{Failure, HostOutcome, Outcome, PlanStep};
 use slipway_shell::{CancellationToken, Ui};
 use tokio::time::Instant;
 
@@ -293,6 +294,11 @@ impl<'a, H: Host> Swap<'a, H> {
         let (container, log) = asked.unwrap_or_default();
         Evidence { phase, container: container.or(seen.container), probe: seen.probe, log }
     }
+}
+
+/// One step of a plan.
+pub(crate) fn plan_step(action: &str, on: &str, why: &str) -> PlanStep {
+    PlanStep { action: action.to_owned(), on: on.to_owned(), why: why.to_owned() }
 }
 
 /// A reference for people: the repository and what tells digests apart at a glance.

@@ -7,7 +7,9 @@ use slipway_engine::bollard::models::{ContainerCreateBody, NetworkingConfig};
 use slipway_shell::CancellationToken;
 use tokio::time::Instant;
 
-use super::{FRONT, FrontWork, Layout, Prepared, Ready, Scene, front_failed, front_of};
+use super::{
+    FRONT, FrontIntent, FrontWork, Layout, Prepared, Ready, Scene, front_failed, front_of,
+};
 use crate::body;
 use crate::container::{Container, HealthCheckStatus, Role, Status, label};
 use crate::error::SwapError;
@@ -65,7 +67,7 @@ impl<H: FrontHost> Swap<'_, H> {
     }
 
     /// Reads what is there.
-    async fn scene(&self) -> Result<Scene, SwapError> {
+    pub(super) async fn scene(&self) -> Result<Scene, SwapError> {
         let all = self.host.containers(&self.job.app).await?;
         let mut front = None;
         if let Some(container) = front_of(&all) {
@@ -169,7 +171,11 @@ impl<H: FrontHost> Swap<'_, H> {
     }
 
     /// Whether what is asked for is what serves, through a front as it is asked for.
-    async fn is_unchanged(&self, live: &Container, scene: &Scene) -> Result<bool, SwapError> {
+    pub(super) async fn is_unchanged(
+        &self,
+        live: &Container,
+        scene: &Scene,
+    ) -> Result<bool, SwapError> {
         let Some(front) = &scene.front else { return Ok(false) };
         let same = live.label(label::REFERENCE) == Some(&self.job.reference.to_string())
             && live.label(label::SPEC_HASH) == Some(&self.job.spec_hash)
@@ -204,7 +210,7 @@ impl<H: FrontHost> Swap<'_, H> {
     }
 
     /// The container of somebody else's that is to be taken over, unless that is done already.
-    async fn adopted(&self, scene: &Scene) -> Result<Option<Container>, SwapError> {
+    pub(super) async fn adopted(&self, scene: &Scene) -> Result<Option<Container>, SwapError> {
         let Some(name) = &self.job.adopt else { return Ok(None) };
         let missing = || SwapError::Adopt { name: name.clone(), reason: "there is none" };
         if scene.front.is_some() {
@@ -263,7 +269,7 @@ impl<H: FrontHost> Swap<'_, H> {
         Ok(config.with(slot, backend, self.job.waits.drain_timeout.as_secs().max(1)))
     }
 
-    fn needs_new_front(&self, front: &Front) -> bool {
+    pub(super) fn needs_new_front(&self, front: &Front) -> bool {
         let sorted = |publish: &[crate::publish::Publish]| {
             let mut all = publish.to_vec();
             all.sort_unstable();
@@ -282,17 +288,40 @@ impl<H: FrontHost> Swap<'_, H> {
         slot: Slot,
         holder: Option<Container>,
     ) -> Result<FrontWork, SwapError> {
+        let config = match (self.front_intent(scene, network, slot)?, &scene.front) {
+            (FrontIntent::Keep, Some(front)) => {
+                return Ok(FrontWork::Keep(Box::new(front.clone())));
+            }
+            (FrontIntent::Reload(config), Some(front)) => {
+                let step = self.step("changing the front's configuration");
+                self.reload(front, &config).await?;
+                step.done("changed, no request lost");
+                return Ok(FrontWork::Keep(Box::new(Front { config, ..front.clone() })));
+            }
+            (FrontIntent::Keep | FrontIntent::Reload(_), None) => {
+                return Err(SwapError::Gone { what: "front" });
+            }
+            (FrontIntent::Create(config), _) => config,
+        };
+        let new = Box::new(self.create_front(&config, slot, network).await?);
+        let holder = holder.filter(Container::is_up).map(Box::new);
+        Ok(FrontWork::Replace { new, holder })
+    }
+
+    /// Decides what the front needs to know the new container.
+    pub(super) fn front_intent(
+        &self,
+        scene: &Scene,
+        network: &Network,
+        slot: Slot,
+    ) -> Result<FrontIntent, SwapError> {
         let address = network.subnet.slot(slot);
         if let Some(front) = &scene.front
             && !self.needs_new_front(front)
         {
             let config = self.wanted(&front.config, slot, address)?;
-            if config != front.config {
-                let step = self.step("changing the front's configuration");
-                self.reload(front, &config).await?;
-                step.done("changed, no request lost");
-            }
-            return Ok(FrontWork::Keep(Box::new(Front { config, ..front.clone() })));
+            let same = config == front.config;
+            return Ok(if same { FrontIntent::Keep } else { FrontIntent::Reload(config) });
         }
         let config = match &scene.front {
             Some(front) => front.config.clone(),
@@ -307,13 +336,7 @@ impl<H: FrontHost> Swap<'_, H> {
             }
         };
         let ports = PortMapping::all(&self.job.spec.publish);
-        let config = Config { ports, ..self.wanted(&config, slot, address)? };
-        let new = self.create_front(&config, slot, network).await?;
-        let holder = match holder {
-            Some(holder) if holder.is_up() => Some(Box::new(holder)),
-            _ => None,
-        };
-        Ok(FrontWork::Replace { new: Box::new(new), holder })
+        Ok(FrontIntent::Create(Config { ports, ..self.wanted(&config, slot, address)? }))
     }
 
     /// Has the front take up a configuration, and waits until it has.

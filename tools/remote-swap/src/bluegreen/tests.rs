@@ -305,3 +305,44 @@ async fn told_to_end_at_any_call_it_ends_soon_and_something_serves() {
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn without_a_front_nothing_is_done_to_what_has_one() {
+    let fake = host().await;
+    fake.touched.borrow_mut().clear();
+    let report = run_recreate(&fake, &job("new")).await;
+    assert_eq!(report.failure.unwrap().code, Code::PortInUse);
+    assert!(fake.touched.borrow().is_empty());
+    assert_eq!(serving(&fake), "old");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plan_touches_nothing_and_tells_what_the_deploy_does() {
+    let actions = async |fake: &Fake, job: &Job| {
+        fake.touched.borrow_mut().clear();
+        let ui = Ui::new("test", Box::new(std::io::sink()), false);
+        let swap = recreate::Swap::new(fake, "host", job, &ui, &fake.cancelled, None);
+        let (steps, changes) = swap.plan_slot().await.unwrap();
+        assert!(fake.touched.borrow().is_empty());
+        (steps.into_iter().map(|step| step.action).collect::<Vec<_>>().join(" "), changes)
+    };
+    let fake = Fake::new();
+    assert_eq!(actions(&fake, &job("new")).await, ("start start watch".to_owned(), true));
+    let fake = host().await;
+    assert_eq!(actions(&fake, &job("new")).await, ("start turn watch stop".to_owned(), true));
+    assert_eq!(actions(&fake, &job("old")).await, (String::new(), false));
+    let drain = job_with("new", &["--drain-timeout=7s"]);
+    assert_eq!(actions(&fake, &drain).await.0, "start configure turn watch stop");
+    let image = job_with("new", &["--front-image=haproxy:9"]);
+    assert_eq!(actions(&fake, &image).await.0, "start replace watch stop");
+    let fake = host_without_front().await;
+    assert_eq!(actions(&fake, &job("new")).await.0, "start replace watch stop");
+    // What was cut short is told, too.
+    let fake = host().await;
+    run(&fake, &job("new")).await;
+    let started = fake.journal.borrow().iter().position(|call| call.starts_with("start ")).unwrap();
+    let fake = host().await.again(Fault::Gone(started));
+    run(&fake, &job("new")).await;
+    let (told, _) = actions(&fake.again(Fault::None), &job("new")).await;
+    assert!(told.starts_with("remove "), "{told}");
+}

@@ -6,6 +6,7 @@ use slipway_shell::CancellationToken;
 use tokio::time::Instant;
 
 use super::{Failed, HURRY, Prepared, Ready, Swap, millis, short, why};
+use crate::bluegreen::front_of;
 use crate::body;
 use crate::container::{Container, HealthCheckStatus, Role, Status, label};
 use crate::error::{HostError, SwapError};
@@ -59,10 +60,15 @@ impl<H: Host> Swap<'_, H> {
 
     /// Reads the situation. Where an order of a deploy that died may be just under way, it is given
     /// a moment to end.
-    async fn situation(&self) -> Result<Situation, HostError> {
+    pub(super) async fn situation(&self) -> Result<Situation, SwapError> {
         let begun = Instant::now();
         loop {
-            let seen = Situation::of(self.host.containers(&self.job.app).await?);
+            let all = self.host.containers(&self.job.app).await?;
+            if let Some(front) = front_of(&all) {
+                let (app, front) = (self.job.app.clone(), front.name.clone());
+                return Err(SwapError::HasFront { app, front });
+            }
+            let seen = Situation::of(all);
             if !seen.is_between() || begun.elapsed() > UNDER_WAY {
                 return Ok(seen);
             }
@@ -135,7 +141,7 @@ impl<H: Host> Swap<'_, H> {
     }
 
     /// Whether what is asked for is what serves, and healthy.
-    async fn serves_already(&self, live: &Container) -> bool {
+    pub(super) async fn serves_already(&self, live: &Container) -> bool {
         let same = live.label(label::REFERENCE) == Some(&self.job.reference.to_string())
             && live.label(label::SPEC_HASH) == Some(&self.job.spec_hash)
             && live.status == Status::Running;
