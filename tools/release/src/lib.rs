@@ -15,6 +15,7 @@ mod lock;
 mod schema;
 mod secret;
 mod sections;
+mod status;
 
 pub use code::{Code, exit};
 pub use document::{Document, DocumentError, SCHEMA, Section, Written};
@@ -23,6 +24,9 @@ pub use lock::{HostLock, Lock};
 pub use schema::{SettingsSchema, schema};
 pub use secret::Secret;
 pub use sections::{
-    Attempt, Deploy, ErrorSection, Health, HealthTarget, HostOutcome, Image, Outcome, Push,
-    Registry,
+    Attempt, Deploy, DeployKind, ErrorSection, Health, HealthTarget, HostOutcome, Image, Outcome,
+    Push, Registry,
+};
+pub use status::{
+    FrontStatus, HistoryEntry, HostStatus, LiveStatus, PreviousRelease, SlotStatus, Status,
 };

@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::{Deploy, ErrorSection, Health, Image, Lock, Push, Registry, SCHEMA};
+use crate::{Deploy, ErrorSection, Health, Image, Lock, Push, Registry, SCHEMA, Status};
 
 /// The release document that the five tools of Slipway pass along: one JSON object on stdin and
 /// stdout. Unknown fields are allowed everywhere but in a tool's own settings, and are kept.
@@ -24,6 +24,7 @@ struct Release {
     deploy: Option<Deploy>,
     health: Option<Health>,
     lock: Option<Lock>,
+    status: Option<Status>,
     error: Option<ErrorSection>,
 }
 
