@@ -88,6 +88,9 @@ async fn of_host<H: FrontHost + Volumes + Look>(
         let image = host.image(&release.first.reference).await?;
         status.previous.push(earlier(release, image.is_some()));
     }
+    if let (None, Some(last)) = (&known.live, &last) {
+        status.drift.push(format!("{} was live last, and nothing of it is there", last.deploy_id));
+    }
     if let Some(live) = &known.live {
         let described = host.describe(&live.id).await?.unwrap_or_default();
         status.live = Some(served(live, &described, &known.records));
