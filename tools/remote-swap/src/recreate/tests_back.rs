@@ -10,6 +10,7 @@ use super::fake::{Fake, Fault};
 use crate::container::{Container, Role, Status, label};
 use crate::fleet;
 use crate::job::Job;
+use crate::options::Strategy;
 use crate::record::{self, Record};
 use crate::rollback::{Back, Done, on_host};
 use crate::spec::tests::options;
@@ -236,4 +237,26 @@ async fn a_rollback_that_fails_leaves_what_serves() {
         let expected = if done.report.failure.is_none() { "one" } else { "two" };
         assert_eq!(serving(&fake), expected, "{context}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn behind_a_front_it_goes_back_by_the_same_strategy() {
+    let fake = Fake::new();
+    for name in ["one", "two", "three"] {
+        let job = Job { strategy: Strategy::BlueGreen, ..job(name) };
+        let report = fleet::swap(&fake, "host", &job, &ui(), &fake.cancelled).await;
+        assert_eq!(report.outcome.outcome, Some(Outcome::Deployed), "{:?}", report.failure);
+    }
+    let passes_to = |fake: &Fake| {
+        let id = fake.passes_to().unwrap();
+        let all = fake.containers.borrow();
+        let one = all.iter().find(|one| one.id == id).unwrap();
+        one.label(label::REFERENCE).unwrap().to_owned()
+    };
+    for name in ["two", "one"] {
+        let job = went_back(&fake, &[]).await;
+        assert_eq!(job.strategy, Strategy::BlueGreen);
+        assert!(passes_to(&fake).contains(&format!("/{name}@")), "{}", passes_to(&fake));
+    }
+    assert!(back(&fake, &[], None).await.report.failure.is_some());
 }
