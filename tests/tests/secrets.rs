@@ -29,11 +29,14 @@ fn watch_command_lines(secrets: &[String], stop: &AtomicBool) -> Vec<String> {
 }
 
 /// Whether the path is one where an engine keeps the configuration of a container: what a container
-/// is given in its environment has to stand there, for the engine to start it again.
+/// is given in its environment has to stand there, for the engine to start it again. The records
+/// of deploys have it, too, for a rollback when the container is gone: they are labels of volumes,
+/// all of which the engine keeps in one database that root alone may read.
 fn is_record_of_container(path: &str) -> bool {
     let engine = format!("{}/app/root", from_run_sh("LAB_DIR"));
     let Some(path) = path.strip_prefix(&engine) else { return false };
     (path.starts_with("/var/lib/docker/containers/") && path.ends_with("/config.v2.json"))
+        || path == "/var/lib/docker/volumes/metadata.db"
         || path.starts_with("/var/lib/docker/containerd/daemon/io.containerd.metadata")
         || path.starts_with("/run/docker/containerd/daemon/io.containerd.runtime")
 }

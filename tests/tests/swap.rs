@@ -22,10 +22,14 @@ mod options;
 mod ports;
 #[path = "swap/refused.rs"]
 mod refused;
+#[path = "swap/rollback.rs"]
+mod rollback;
 #[path = "swap/serving.rs"]
 mod serving;
 #[path = "swap/site.rs"]
 mod site;
+#[path = "swap/status.rs"]
+mod status;
 #[path = "swap/token.rs"]
 mod token;
 

@@ -19,7 +19,7 @@ fn plain(value: &Value) -> Value {
 }
 
 /// A container's whole configuration as the engine tells it, but for what only names it.
-fn configured(container: &str) -> Value {
+pub(super) fn configured(container: &str) -> Value {
     let mut seen = inspect(container);
     let config = seen["Config"].as_object_mut().unwrap();
     // Labels are ours; to what a terminal would be attached is the docker client's.
@@ -55,10 +55,10 @@ impl Drop for Model {
 }
 
 /// A network on the server; goes with the test.
-struct Network(&'static str);
+pub(super) struct Network(&'static str);
 
 impl Network {
-    fn new(name: &'static str) -> Self {
+    pub(super) fn new(name: &'static str) -> Self {
         if app_engine(&["network", "ls", "-q", "--filter", &format!("name=^{name}$")]).is_empty() {
             app_engine(&["network", "create", name]);
         }

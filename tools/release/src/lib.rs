@@ -16,6 +16,7 @@ mod plan;
 mod schema;
 mod secret;
 mod sections;
+mod status;
 
 pub use code::{Code, exit};
 pub use document::{Document, DocumentError, SCHEMA, Section, Written};
@@ -25,6 +26,9 @@ pub use plan::{HostPlan, Plan, PlanStep};
 pub use schema::{SettingsSchema, schema};
 pub use secret::Secret;
 pub use sections::{
-    Attempt, Deploy, ErrorSection, Health, HealthTarget, HostOutcome, Image, Outcome, Push,
-    Registry,
+    Attempt, Deploy, DeployKind, ErrorSection, Health, HealthTarget, HostOutcome, Image, Outcome,
+    Push, Registry,
+};
+pub use status::{
+    FrontStatus, HistoryEntry, HostStatus, LiveStatus, PreviousRelease, SlotStatus, Status,
 };

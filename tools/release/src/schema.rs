@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::{Deploy, ErrorSection, Health, Image, Lock, Plan, Push, Registry, SCHEMA};
+use crate::{Deploy, ErrorSection, Health, Image, Lock, Plan, Push, Registry, SCHEMA, Status};
 
 /// The release document that the five tools of Slipway pass along: one JSON object on stdin and
 /// stdout. Unknown fields are allowed everywhere but in a tool's own settings, and are kept.
@@ -25,6 +25,7 @@ struct Release {
     health: Option<Health>,
     lock: Option<Lock>,
     plan: Option<Plan>,
+    status: Option<Status>,
     error: Option<ErrorSection>,
 }
 

@@ -114,6 +114,8 @@ pub struct Deploy {
     pub app: Option<String>,
     /// How containers were replaced: `blue-green` or `recreate`.
     pub strategy: Option<String>,
+    /// Whether a new release was deployed or an earlier one brought back.
+    pub kind: Option<DeployKind>,
     /// The name of this deploy: unique, and ordered by time.
     pub deploy_id: Option<String>,
     /// The path that answers whether the application is healthy, such as `/health`.
@@ -122,6 +124,16 @@ pub struct Deploy {
     pub hosts: Vec<HostOutcome>,
 }
 section!(Deploy "deploy");
+
+/// What a deploy was for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DeployKind {
+    /// It brought a new release.
+    Deploy,
+    /// It brought an earlier release back.
+    Rollback,
+}
 
 /// What happened on one host.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -139,6 +151,8 @@ pub struct HostOutcome {
     pub reference: Option<String>,
     /// The reference that served before, if there was one.
     pub previous: Option<String>,
+    /// The deploy that had put that there.
+    pub previous_deploy_id: Option<String>,
     /// How long nothing served, in milliseconds: from the stop of the old container to the first
     /// good answer of the new one, or of the old one put back.
     pub unserved_ms: Option<u64>,
@@ -167,7 +181,8 @@ pub enum Outcome {
     Unchanged,
     /// It failed before anything was changed; what served before serves on.
     Failed,
-    /// It failed after the switch, or another host failed, and what served before serves again.
+    /// What served before serves again: it failed after the switch, another host failed, or it was
+    /// undone later by `rollback --on-error`.
     RolledBack,
     /// It failed and nothing serves.
     Broken,

@@ -27,9 +27,8 @@ use crate::host::{LocalImage, Probe};
 use crate::job::Job;
 use crate::recreate::{Failed, Guard, HURRY, Report, Swap};
 use crate::slot::Slot;
-use layout::Layout;
 
-pub(crate) use layout::front_of;
+pub(crate) use layout::{Layout, front_of};
 
 /// How long the front may take to answer, to take up a configuration, or to see what is there.
 const FRONT: Duration = Duration::from_secs(10);

@@ -10,6 +10,7 @@ use slipway_engine::bollard::models::{
 use crate::container::{Role, label};
 use crate::job::Job;
 use crate::publish::Publish;
+use crate::record;
 use crate::spec::Spec;
 use crate::values::Restart;
 
@@ -81,7 +82,11 @@ fn labels(job: &Job, role: Role) -> HashMap<String, String> {
         (label::REVISION, job.revision.clone()),
     ];
     let known = known.into_iter().chain(job.provenance.labels());
-    known.filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+    let known = known.filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    if role == Role::Candidate {
+        return known.collect();
+    }
+    known.chain(record::labels(job).map(|(name, value)| (name.to_owned(), value))).collect()
 }
 
 /// Runs the image's own HEALTHCHECK more often while somebody waits for it. What is left out is

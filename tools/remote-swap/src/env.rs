@@ -88,6 +88,19 @@ impl Environment {
         Ok(())
     }
 
+    /// Adds a variable that was kept in a record.
+    pub(crate) fn restored(&mut self, name: String, value: String, secret: bool) {
+        if secret {
+            self.secrets.push(value.clone());
+        }
+        self.variables.insert(name, value);
+    }
+
+    /// Whether nobody may read the value of this variable in a message.
+    pub(crate) fn is_secret(&self, name: &str) -> bool {
+        self.variables.get(name).is_some_and(|value| self.secrets.contains(value))
+    }
+
     /// The variables by name.
     pub(crate) fn variables(&self) -> &BTreeMap<String, String> {
         &self.variables

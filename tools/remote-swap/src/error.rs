@@ -6,6 +6,7 @@ use slipway_engine::RegistryFault;
 use slipway_release::{Code, Failure, exit};
 
 use crate::preflight::Refused;
+use crate::record::Impossible;
 
 /// A call to a host failed.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +81,8 @@ pub(crate) enum SwapError {
     Locked { app: String, held: String },
     #[error(transparent)]
     LockLost(#[from] crate::lock::Lost),
+    #[error(transparent)]
+    Impossible(#[from] Impossible),
     #[error("interrupted")]
     Interrupted,
     #[error("{cause}; the old container could not be put back: {why}")]
@@ -124,14 +127,14 @@ impl HostError {
     }
 
     /// The reason alone, where what was being done is told already.
-    fn reason(&self) -> String {
+    pub(crate) fn reason(&self) -> String {
         match self {
             Self::Engine { source, .. } => source.to_string(),
             other => other.to_string(),
         }
     }
 
-    fn failure(&self, message: String) -> Failure {
+    pub(crate) fn failure(&self, message: String) -> Failure {
         match self {
             Self::Ssh(error) => {
                 let failure = Failure::new(ssh_code(error), message);
@@ -220,6 +223,7 @@ impl SwapError {
             Self::Stays => Failure::new(Code::ContainerFailed, message)
                 .hint("look whether the engine of the host was restarted, then run it again")
                 .retryable(true),
+            Self::Impossible(error) => impossible(error, message),
             Self::Interrupted => Failure::new(Code::Interrupted, message).retryable(true),
             Self::NotRestored { .. } => Failure::new(Code::RestoreFailed, message)
                 .hint("the application is down: look at the host with docker ps -a and docker logs, or deploy a release that works"),
@@ -229,6 +233,26 @@ impl SwapError {
                 failure.hint("run it again as soon as the host answers: what was left behind is put right first")
             }
         }
+    }
+}
+
+/// A rollback that cannot be done: nothing was changed.
+fn impossible(error: &Impossible, message: String) -> Failure {
+    let failure = Failure::new(Code::RollbackImpossible, message);
+    match error {
+        Impossible::Nothing { .. } => {
+            failure.hint("nothing was changed; --app and --host say where it should be")
+        }
+        Impossible::NoEarlier { .. } | Impossible::Unknown { .. } => failure.hint(
+            "nothing was changed; remote-swap status lists the releases, and a saved document of an earlier release can be deployed",
+        ),
+        Impossible::Moved { .. } => failure.hint("nothing was changed; remote-swap status tells who deployed it"),
+        Impossible::Spec { .. } => {
+            failure.hint("nothing was changed; deploy that release anew, with its options")
+        }
+        Impossible::Image { retryable, .. } => failure
+            .hint("nothing was changed; give a document with credentials, as in ecrlogin < saved.json | remote-swap rollback")
+            .retryable(*retryable),
     }
 }
 

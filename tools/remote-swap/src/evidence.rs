@@ -111,7 +111,8 @@ fn head(text: &str) -> String {
     head
 }
 
-fn state(status: Status) -> &'static str {
+/// The engine's word.
+pub(crate) fn state(status: Status) -> &'static str {
     match status {
         Status::Created => "created",
         Status::Running => "running",

@@ -1,17 +1,17 @@
 //! Several hosts: which, in what order, and what the failure of one means for the others.
 
 mod lock;
-mod look;
 mod plan;
 mod rollout;
 mod targets;
 mod verdict;
 
 use std::cell::RefCell;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use slipway_release::{Code, Deploy, Document, Failure, HostOutcome, Outcome};
-use slipway_shell::Context;
+use slipway_shell::{CancellationToken, Context, Ui};
 use slipway_ssh::{ConnectOptions, Target};
 
 pub(crate) use self::lock::lock;
@@ -19,13 +19,24 @@ pub(crate) use self::plan::plan;
 use crate::bluegreen;
 use crate::env::Lookup;
 use crate::error::SwapError;
+use crate::front::FrontHost;
 use crate::job::Job;
 use crate::lock::{Held, Who, acquire};
+use crate::look::Look;
 use crate::options::{Options, Strategy};
-use crate::recreate::{self, Report};
+use crate::record;
+use crate::recreate::{self, Guard, Report};
 use crate::remote::Remote;
-pub(crate) use look::status;
+use crate::rollback::{self, Back};
+use crate::volumes::Volumes;
 use rollout::{Hosts, Rollout};
+pub(crate) use targets::url;
+
+/// How long the record of a deploy may take that is done.
+const RECORD: Duration = Duration::from_secs(20);
+
+/// The same after a signal.
+const RECORD_HURRIED: Duration = Duration::from_secs(1);
 
 /// Does all hosts, and writes what came of each into the document.
 pub(crate) async fn deploy(
@@ -35,11 +46,13 @@ pub(crate) async fn deploy(
     lookup: Lookup<'_>,
 ) -> Result<(), Failure> {
     let job = Job::new(options, document, lookup)?;
-    let ways = Ways::new(options, context, lookup)?;
+    let ways = Ways::new(&options.host, options, context, lookup)?;
+    let back = Back::new(job.app.clone(), options, document, lookup)?;
     let rollout = Rollout::new(ways.targets.len(), options)?;
     let deploy = Deploy {
         app: Some(job.app.clone()),
         strategy: Some(options.strategy.as_str().to_owned()),
+        kind: Some(job.kind),
         deploy_id: Some(job.deploy_id.clone()),
         health_path: Some(job.spec.health.path.clone()),
         hosts: Vec::new(),
@@ -52,13 +65,8 @@ pub(crate) async fn deploy(
     let known = ways.targets.iter().map(known).collect();
     let who = Who::of_process(&job.deploy_id, lookup);
     let later = job.without_release_command();
-    let fleet = Fleet {
-        ways: &ways,
-        job: &job,
-        later: &later,
-        who,
-        document: RefCell::new((document, deploy)),
-    };
+    let document = RefCell::new((document, deploy));
+    let fleet = Fleet { ways: &ways, job: &job, later: &later, who, back, document };
     let ended = rollout.run(&fleet, known, &context.cancelled).await;
     for warning in ended.warnings {
         context.ui.warn(&warning);
@@ -75,13 +83,14 @@ pub(crate) struct Ways<'a> {
 }
 
 impl<'a> Ways<'a> {
-    /// The hosts that the options name.
+    /// To these hosts, as the options say.
     pub(crate) fn new(
+        hosts: &[String],
         options: &'a Options,
         context: &'a Context,
         lookup: Lookup<'_>,
     ) -> Result<Self, Failure> {
-        let targets = targets::targets(&options.host)?;
+        let targets = targets::targets(hosts)?;
         let connect = targets::connect_options(options, lookup)?;
         Ok(Self { targets, connect, options, context })
     }
@@ -99,6 +108,26 @@ impl<'a> Ways<'a> {
         };
         step.done("connected");
         Ok(remote)
+    }
+
+    /// Does something on a host while no other deploy of the application is under way there.
+    pub(crate) async fn alone<T>(
+        &self,
+        remote: &Remote,
+        place: &str,
+        app: &str,
+        who: &Who,
+        work: impl AsyncFnOnce(Guard<'_>) -> T,
+    ) -> Result<T, SwapError> {
+        let Context { ui, cancelled, .. } = self.context;
+        let mut waiting =
+            |held: &Held| ui.say(&format!("{place}: waiting for another deploy: {held}"));
+        let wait = self.options.wait_lock.0;
+        let lease = acquire(remote, app, who, wait, &mut waiting, cancelled).await?;
+        let done = lease.hold(work(Some(&lease))).await;
+        // What cannot be released now ends by itself.
+        let _ = lease.release().await;
+        Ok(done)
     }
 
     /// Asks all hosts at once, where nothing is changed; the answers are in the hosts' order.
@@ -121,36 +150,10 @@ struct Fleet<'a> {
     /// That of the hosts after the first.
     later: &'a Job,
     who: Who,
+    /// For hosts that have to go back.
+    back: Back<'a>,
     /// With the section that is written into it again after each change.
     document: RefCell<(&'a mut Document, Deploy)>,
-}
-
-impl Fleet<'_> {
-    /// Deploys on a host while nobody else does.
-    async fn locked(&self, remote: &Remote, place: &str, job: &Job) -> Result<Report, SwapError> {
-        let Context { ui, cancelled, .. } = self.ways.context;
-        let options = self.ways.options;
-        let mut waiting =
-            |held: &Held| ui.say(&format!("{place}: waiting for another deploy: {held}"));
-        let wait = options.wait_lock.0;
-        let taking = acquire(remote, &job.app, &self.who, wait, &mut waiting, cancelled);
-        let lease = taking.await?;
-        let guard = Some(&lease);
-        let work = async {
-            match options.strategy {
-                Strategy::BlueGreen => {
-                    bluegreen::deploy(remote, place, job, ui, cancelled, guard).await
-                }
-                Strategy::Recreate => {
-                    recreate::deploy(remote, place, job, ui, cancelled, guard).await
-                }
-            }
-        };
-        let report = lease.hold(work).await;
-        // What cannot be released now ends by itself.
-        let _ = lease.release().await;
-        Ok(report)
-    }
 }
 
 impl Hosts for Fleet<'_> {
@@ -162,20 +165,30 @@ impl Hosts for Fleet<'_> {
             Err(error) => return failed(error.failure(&place)),
         };
         let job = if index == 0 { self.job } else { self.later };
-        match self.locked(&remote, &place, job).await {
-            Ok(report) => report,
-            Err(error) => failed(error.failure(&place)),
-        }
+        let Context { ui, cancelled, .. } = self.ways.context;
+        let done = self.ways.alone(&remote, &place, &job.app, &self.who, async |guard| {
+            swap(&remote, &place, job, ui, cancelled, guard).await
+        });
+        done.await.unwrap_or_else(|error| failed(error.failure(&place)))
     }
 
     async fn take_back(&self, index: usize, deployed: &HostOutcome) -> Report {
-        let place = &self.ways.targets[index];
-        let before = deployed.previous.as_deref().unwrap_or_default();
-        let message = format!("{place}: it keeps the new release, while another host failed");
-        failed(
-            Failure::new(Code::RollbackImpossible, message)
-                .hint(format!("deploy what served before with --image {before}")),
-        )
+        let target = &self.ways.targets[index];
+        let place = target.to_string();
+        let remote = match self.ways.open(target).await {
+            Ok(remote) => remote,
+            Err(error) => return failed(error.failure(&place)),
+        };
+        let back = Back {
+            to: deployed.previous_deploy_id.as_deref(),
+            only_from: Some(&self.job.deploy_id),
+            ..self.back.clone()
+        };
+        let Context { ui, cancelled, .. } = self.ways.context;
+        let done = self.ways.alone(&remote, &place, &self.job.app, &self.who, async |guard| {
+            rollback::on_host(&remote, &place, &back, ui, cancelled, guard).await.report
+        });
+        done.await.unwrap_or_else(|error| failed(error.failure(&place)))
     }
 
     fn stand(&self, outcomes: &[HostOutcome]) {
@@ -189,7 +202,32 @@ fn usage(message: String) -> Failure {
     Failure::new(Code::Usage, message)
 }
 
-fn failed(failure: Failure) -> Report {
+/// Does the job on one host by its strategy, whichever that is, and writes down how it ended.
+pub(crate) async fn swap<H: FrontHost + Volumes + Look>(
+    host: &H,
+    place: &str,
+    job: &Job,
+    ui: &Ui,
+    cancelled: &CancellationToken,
+    guard: Guard<'_>,
+) -> Report {
+    let report = match job.strategy {
+        Strategy::BlueGreen => bluegreen::deploy(host, place, job, ui, cancelled, guard).await,
+        Strategy::Recreate => recreate::deploy(host, place, job, ui, cancelled, guard).await,
+    };
+    // Within what is left of the grace after a signal.
+    let limit = if cancelled.is_cancelled() { RECORD_HURRIED } else { RECORD };
+    let why = match tokio::time::timeout(limit, record::keep(host, job, &report)).await {
+        Ok(Ok(())) => return report,
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("it took longer than {} s", limit.as_secs()),
+    };
+    ui.warn(&format!("{place}: the history misses how this ended: {}", job.scrub.text(&why)));
+    report
+}
+
+/// What came of a host on which nothing was done.
+pub(crate) fn failed(failure: Failure) -> Report {
     let outcome = HostOutcome {
         outcome: Some(Outcome::Failed),
         error: Some(failure.message.clone()),

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use slipway_engine::{Auth, Reference};
-use slipway_release::{Code, Document, Failure, Image, Push, Registry};
+use slipway_release::{Code, DeployKind, Document, Failure, Image, Push, Registry};
 
+use crate::author::Author;
 use crate::deploy_id;
 use crate::env::Lookup;
 use crate::evidence::Scrub;
@@ -19,6 +21,13 @@ use crate::values;
 pub(crate) struct Job {
     pub(crate) app: String,
     pub(crate) deploy_id: String,
+    /// The deploy that first brought this release: this one, unless it goes back to it.
+    pub(crate) origin: String,
+    pub(crate) kind: DeployKind,
+    pub(crate) strategy: Strategy,
+    /// When it began.
+    pub(crate) at: Timestamp,
+    pub(crate) author: Author,
     /// By digest.
     pub(crate) reference: Reference,
     pub(crate) auth: Option<Auth>,
@@ -57,6 +66,18 @@ pub(crate) struct Waits {
     pub(crate) drain_timeout: Duration,
 }
 
+impl Waits {
+    pub(crate) fn new(options: &Options) -> Self {
+        Self {
+            health_timeout: options.health_timeout.0,
+            health_interval: options.health_interval.0.max(Duration::from_millis(10)),
+            pull_timeout: options.pull_timeout.0,
+            soak: options.soak.0,
+            drain_timeout: options.drain_timeout.0,
+        }
+    }
+}
+
 impl Job {
     /// The deploy that the options and the document ask for.
     pub(crate) fn new(
@@ -89,9 +110,15 @@ impl Job {
         let provenance =
             if named_by_document { Provenance::of_image(&image) } else { Provenance::default() };
         let of_document = |text: Option<String>| text.filter(|_| named_by_document);
+        let deploy_id = deploy_id::new();
         Ok(Self {
             app,
-            deploy_id: deploy_id::new(),
+            origin: deploy_id.clone(),
+            deploy_id,
+            kind: DeployKind::Deploy,
+            strategy: options.strategy,
+            at: Timestamp::now(),
+            author: Author::of_process(lookup),
             reference,
             auth,
             platform: of_document(image.platform),
@@ -100,13 +127,7 @@ impl Job {
             provenance,
             allow_older: options.allow_older,
             spec_hash: spec.hash(),
-            waits: Waits {
-                health_timeout: options.health_timeout.0,
-                health_interval: options.health_interval.0.max(Duration::from_millis(10)),
-                pull_timeout: options.pull_timeout.0,
-                soak: options.soak.0,
-                drain_timeout: options.drain_timeout.0,
-            },
+            waits: Waits::new(options),
             adopt: options.adopt.clone(),
             front_image: options.front_image.clone(),
             min_free,
@@ -170,7 +191,10 @@ fn by_digest(text: &str, place: &str) -> Result<Reference, Failure> {
 
 /// The document's credentials, if they are for the registry that the image is in: no other one
 /// may ever see them.
-fn credentials(registry: Registry, reference: &Reference) -> (Option<Auth>, Option<String>) {
+pub(crate) fn credentials(
+    registry: Registry,
+    reference: &Reference,
+) -> (Option<Auth>, Option<String>) {
     let password = registry.password.map(|secret| secret.reveal().to_owned());
     let ours = registry.host.as_deref() == Some(reference.registry());
     let auth = match (registry.username, &password) {

@@ -5,6 +5,7 @@
 //! mean, the checks before anything is changed) stands apart from what does I/O, and everything
 //! that is asked of a host goes through one narrow trait, so that tests can make any of it fail.
 
+mod author;
 mod backoff;
 mod bluegreen;
 mod body;
@@ -23,6 +24,7 @@ mod job;
 mod lines;
 mod link;
 mod lock;
+mod look;
 mod manifest;
 mod measure;
 mod options;
@@ -31,12 +33,16 @@ mod preflight;
 mod provenance;
 mod prune;
 mod publish;
+mod record;
 mod recreate;
 mod release_command;
 mod remote;
+mod rollback;
 mod slot;
 mod spec;
+mod status;
 mod values;
+mod volumes;
 
 use std::time::Duration;
 
@@ -65,12 +71,11 @@ impl Tool for RemoteSwap {
     ) -> Result<(), Failure> {
         let lookup = |name: &str| std::env::var(name).ok();
         match options.command {
-            Command::Status => fleet::status(&options, document, context, &lookup).await,
+            Command::Rollback => rollback::run(&options, document, context, &lookup).await,
+            Command::Status => status::run(&options, document, context, &lookup).await,
             Command::Lock => fleet::lock(&options, document, context, &lookup).await,
             Command::Plan => fleet::plan(&options, document, context, &lookup).await,
-            Command::Deploy | Command::Rollback => {
-                fleet::deploy(&options, document, context, &lookup).await
-            }
+            Command::Deploy => fleet::deploy(&options, document, context, &lookup).await,
         }
     }
 }

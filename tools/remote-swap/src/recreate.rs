@@ -189,7 +189,6 @@ impl<'a, H: Host> Swap<'a, H> {
         };
         match prepared {
             Ok(Prepared::Unchanged(live)) => {
-                self.outcome.previous = live.label(label::REFERENCE).map(str::to_owned);
                 self.serves(&live.id, &live.name);
                 Ok(Outcome::Unchanged)
             }
@@ -329,4 +328,8 @@ pub(crate) fn why(what: &'static str, closed: Closed, seen: &Seen, limit: Durati
 #[cfg(test)]
 pub(crate) mod fake;
 #[cfg(test)]
+mod fake_records;
+#[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_back;

@@ -1,8 +1,10 @@
 //! The run specification: everything about a container but its image.
 
+mod stored;
+
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::env::{EnvError, Environment, Lookup};
@@ -28,7 +30,8 @@ pub(crate) struct Spec {
 }
 
 /// Where the application answers whether it is healthy.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Health {
     pub(crate) path: String,
     /// The container's TCP port; none where the application publishes none.

@@ -34,14 +34,13 @@ impl<H: FrontHost> Swap<'_, H> {
         if let Some(live) = &scene.layout.live
             && self.is_unchanged(live, &scene).await?
         {
-            self.outcome.previous = live.label(label::REFERENCE).map(str::to_owned);
+            self.replaces(live);
             self.confirm(live, &scene).await?;
             self.say(&format!("{} serves already", short(&self.job.reference)));
             return Ok(Prepared::Unchanged(Box::new(live.clone())));
         }
         let live = scene.layout.live.as_ref();
-        self.outcome.previous =
-            live.and_then(|live| live.label(label::REFERENCE)).map(str::to_owned);
+        live.iter().for_each(|live| self.replaces(live));
         let adopted = self.adopted(&scene).await?;
         let holder = scene.front.as_ref().map(|front| &front.container);
         let holder = holder.or(adopted.as_ref()).or(live).cloned();

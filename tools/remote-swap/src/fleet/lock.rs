@@ -4,12 +4,12 @@ use slipway_release::{Document, Failure, HostLock, Lock};
 use slipway_shell::Context;
 
 use super::Ways;
-use super::look::app;
 use super::verdict::{self, Told};
 use crate::env::Lookup;
 use crate::lock::{Held, break_lock, look};
 use crate::options::{LockAction, Options};
 use crate::recreate::millis;
+use crate::rollback::{app, hosts};
 
 /// Tells who holds the lock on each host, and takes it from them if that is asked for.
 pub(crate) async fn lock(
@@ -19,7 +19,7 @@ pub(crate) async fn lock(
     lookup: Lookup<'_>,
 ) -> Result<(), Failure> {
     let app = app(options, document)?;
-    let ways = Ways::new(options, context, lookup)?;
+    let ways = Ways::new(&hosts(options, document)?, options, context, lookup)?;
     let breaking = options.action == Some(LockAction::Break);
     let seen = ways.ask(async |target, remote| {
         if !breaking {
@@ -33,7 +33,7 @@ pub(crate) async fn lock(
         Ok(held)
     });
     let mut told = Told::new(ways.targets.len());
-    let mut hosts = Vec::new();
+    let mut seen_hosts = Vec::new();
     for (index, (target, seen)) in ways.targets.iter().zip(seen.await).enumerate() {
         let (held, error) = match seen {
             Ok(held) => (held, None),
@@ -43,9 +43,9 @@ pub(crate) async fn lock(
                 (None, Some(message))
             }
         };
-        hosts.push(entry(target.to_string(), held, breaking, error));
+        seen_hosts.push(entry(target.to_string(), held, breaking, error));
     }
-    document.set(&Lock { app: Some(app), hosts });
+    document.set(&Lock { app: Some(app), hosts: seen_hosts });
     verdict::asked(told)
 }
 

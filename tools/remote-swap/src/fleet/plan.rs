@@ -19,7 +19,7 @@ pub(crate) async fn plan(
     lookup: Lookup<'_>,
 ) -> Result<(), Failure> {
     let job = Job::new(options, document, lookup)?;
-    let ways = Ways::new(options, context, lookup)?;
+    let ways = Ways::new(&options.host, options, context, lookup)?;
     let first = ways.targets.first().map(ToString::to_string);
     let later = job.without_release_command();
     let seen = ways.ask(async |target, remote| {

@@ -81,7 +81,7 @@ fn named_file(path: &str) -> Result<PathBuf, Failure> {
 }
 
 /// Where people reach the application on this host, if they do.
-pub(super) fn url(target: &Target, job: &Job) -> Option<String> {
+pub(crate) fn url(target: &Target, job: &Job) -> Option<String> {
     let tcp = || job.spec.publish.iter().filter(|one| one.protocol == Protocol::Tcp);
     let health = tcp().find(|one| Some(one.container_port) == job.spec.health.port);
     let one = health.or_else(|| tcp().next())?;

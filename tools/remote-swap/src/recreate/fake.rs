@@ -22,6 +22,7 @@ use crate::job::Job;
 use crate::publish::Publish;
 use crate::slot::Slot;
 use crate::values::Restart;
+use crate::volumes::Volume;
 
 /// What goes wrong, counted in calls from the first.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -41,6 +42,11 @@ pub(crate) enum Fault {
 
 pub(crate) struct Fake {
     pub(crate) containers: RefCell<Vec<Container>>,
+    pub(crate) volumes: RefCell<Vec<Volume>>,
+    /// The environment of each container, by its id.
+    pub(crate) environments: RefCell<HashMap<String, Vec<String>>>,
+    /// What the names of the images hold that were removed, where no image can be pulled.
+    pub(crate) pruned: RefCell<Option<String>>,
     pub(crate) fault: Cell<Fault>,
     pub(crate) calls: Cell<usize>,
     /// Ids that were changed in any way.
@@ -79,6 +85,9 @@ impl Fake {
     pub(crate) fn new() -> Self {
         Self {
             containers: RefCell::default(),
+            volumes: RefCell::default(),
+            environments: RefCell::default(),
+            pruned: RefCell::default(),
             fault: Cell::new(Fault::None),
             calls: Cell::new(0),
             touched: RefCell::default(),
@@ -307,8 +316,10 @@ impl Host for Fake {
 
     async fn image(&self, reference: &str) -> Result<Option<LocalImage>> {
         self.act("image", |_| {
+            let pruned = self.pruned.borrow();
+            let pruned = pruned.as_ref().is_some_and(|name| reference.contains(name.as_str()));
             let unpulled = reference.contains("unpulled") && !self.pulled.get();
-            Ok((!unpulled).then(|| LocalImage {
+            Ok((!unpulled && !pruned).then(|| LocalImage {
                 id: image_id(reference),
                 os: "linux".into(),
                 architecture: "amd64".into(),
@@ -333,6 +344,9 @@ impl Host for Fake {
 
     async fn pull(&self, _: &Job, _: &mut dyn FnMut(String)) -> Result<()> {
         self.act("pull", |_| {
+            if self.pruned.borrow().is_some() {
+                return Err(refused());
+            }
             self.pulled.set(true);
             Ok(())
         })
@@ -354,6 +368,8 @@ impl Host for Fake {
             let labels = body.labels.unwrap_or_default();
             let id = format!("c{clock}");
             self.touched.borrow_mut().push(id.clone());
+            let environment = body.env.clone().unwrap_or_default();
+            self.environments.borrow_mut().insert(id.clone(), environment);
             let mut one = crate::plan::tests::container(0, Role::Release, Status::Created, false);
             one.image_id = image_id(&labels[label::REFERENCE]);
             let networks = body.networking_config.and_then(|config| config.endpoints_config);

@@ -33,12 +33,12 @@ impl<H: Host> Swap<'_, H> {
         if let Some(live) = &live
             && self.serves_already(live).await
         {
+            self.replaces(live);
             self.finish_earlier(live, &situation).await?;
             self.say(&format!("{} serves already", short(&self.job.reference)));
             return Ok(Prepared::Unchanged(Box::new(live.clone())));
         }
-        self.outcome.previous =
-            live.as_ref().and_then(|live| live.label(label::REFERENCE)).map(str::to_owned);
+        live.iter().for_each(|live| self.replaces(live));
         provenance::refuse_older(self.job, live.as_ref()).map_err(SwapError::from)?;
         let image = self.image(live.as_ref()).await?;
         release_command::run(self.host, self.place, self.job, self.ui).await?;
@@ -74,6 +74,12 @@ impl<H: Host> Swap<'_, H> {
             }
             tokio::time::sleep(UNDER_WAY / 10).await;
         }
+    }
+
+    pub(crate) fn replaces(&mut self, live: &Container) {
+        let text = |name| live.label(name).map(str::to_owned);
+        self.outcome.previous = text(label::REFERENCE);
+        self.outcome.previous_deploy_id = text(label::DEPLOY_ID);
     }
 
     /// Removes what earlier deploys have left behind.
