@@ -23,7 +23,7 @@ const WRONG: [Case<'_>; 21] = [
     (&["--log-opt", "max-size"], 2, "usage", "--log-opt max-size"),
     (&["--restart", "no"], 2, "usage", "come back"),
     (&["--stop-timeout", "soon"], 2, "usage", "--stop-timeout"),
-    (&["--strategy", "blue-green"], 2, "usage", "--strategy"),
+    (&["--on-failure", "shrug"], 2, "usage", "--on-failure"),
     (&["--health-path", "health"], 2, "usage", "--health-path health"),
     (&["--host", "two words"], 2, "usage", "two words"),
     (&["--image", "example.com/web:1"], 2, "usage", "no digest"),

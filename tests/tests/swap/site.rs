@@ -99,6 +99,8 @@ impl Site for App {
     fn bare(&self) -> Command {
         let mut command = tool("remote-swap");
         command.args(["--app", self.name, "--health-interval", "100ms"]);
+        // Blue-green has tests of its own.
+        command.args(["--strategy", "recreate"]);
         command
     }
 

@@ -228,7 +228,8 @@ pub(crate) mod tests {
     }
 
     fn read(args: &[&str], sections: &str) -> Result<Job, Failure> {
-        Job::new(&options(args), &document(sections), &|_| None)
+        let args: Vec<&str> = ["--strategy=recreate"].iter().chain(args).copied().collect();
+        Job::new(&options(&args), &document(sections), &|_| None)
     }
 
     /// The job of these options, for some image.

@@ -31,7 +31,7 @@ pub struct Options {
     #[arg(long, value_name = "REPOSITORY@sha256:…")]
     pub image: Option<String>,
     /// How the container is replaced
-    #[arg(long, value_enum, default_value_t = Strategy::Recreate)]
+    #[arg(long, value_enum, default_value_t = Strategy::BlueGreen)]
     pub strategy: Strategy,
     /// Take the port over from this container, which is not ours
     #[arg(long, value_name = "CONTAINER")]

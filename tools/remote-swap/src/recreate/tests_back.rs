@@ -20,7 +20,15 @@ const DIGEST: &str = "sha256:000000000000000000000000000000000000000000000000000
 fn job(name: &str) -> Job {
     let image = format!("--image=r.example/{name}@{DIGEST}");
     let note = format!("--env=NOTE={name}");
-    let args = ["--app=web", "-p=8000:5000", "--health-timeout=10s", "--env=HIDDEN", &note, &image];
+    let args = [
+        "--app=web",
+        "--strategy=recreate",
+        "-p=8000:5000",
+        "--health-timeout=10s",
+        "--env=HIDDEN",
+        &note,
+        &image,
+    ];
     let lookup = |name: &str| (name == "HIDDEN").then(|| "canary-hidden".to_owned());
     let job = Job::new(&options(&args), &Document::default(), &lookup)
         .unwrap_or_else(|failure| panic!("{}", failure.message));
