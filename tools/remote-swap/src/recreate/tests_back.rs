@@ -244,7 +244,7 @@ async fn behind_a_front_it_goes_back_by_the_same_strategy() {
     let fake = Fake::new();
     for name in ["one", "two", "three"] {
         let job = Job { strategy: Strategy::BlueGreen, ..job(name) };
-        let report = fleet::swap(&fake, "host", &job, &ui(), &fake.cancelled).await;
+        let report = fleet::swap(&fake, "host", &job, &ui(), &fake.cancelled, None).await;
         assert_eq!(report.outcome.outcome, Some(Outcome::Deployed), "{:?}", report.failure);
     }
     let passes_to = |fake: &Fake| {
