@@ -5,6 +5,8 @@ set -euo pipefail
 here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
 work=$(mktemp -d)
 dir=$work/lab
+# An engine that the caller's environment names is not the lab's.
+unset DOCKER_HOST
 clean_up() {
     local -i status=$?
     "$here/lab.sh" down --dir "$dir" 2>>"$work/log" || :
