@@ -22,6 +22,18 @@ pub struct Info {
     pub system_time: String,
     /// The proxy through which it reaches registries; empty if it uses none.
     pub https_proxy: String,
+    /// How many processors the engine's machine has.
+    #[serde(rename = "NCPU")]
+    pub cpus: i64,
+    /// The machine's memory, in bytes.
+    #[serde(rename = "MemTotal")]
+    pub memory_bytes: i64,
+    /// Containers that run, whosever they are.
+    pub containers_running: i64,
+    /// The machine's system, such as `Ubuntu 24.04.3 LTS`.
+    pub operating_system: String,
+    /// The version of its kernel.
+    pub kernel_version: String,
 }
 
 #[derive(Deserialize)]

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::container::{Container, HealthCheckStatus, Status};
-use crate::host::Probe;
+use crate::host::{About, Probe};
 
 /// Lines of a container's log that are kept.
 pub(crate) const LOG_LINES: usize = 50;
@@ -51,6 +51,30 @@ pub(crate) struct Evidence {
     pub(crate) container: Option<Container>,
     pub(crate) probe: Option<Probe>,
     pub(crate) log: Vec<String>,
+    pub(crate) host: Option<HostFacts>,
+}
+
+/// What the host looked like at the time.
+#[derive(Clone, Debug)]
+pub(crate) struct HostFacts {
+    pub(crate) about: About,
+    /// Bytes that are free where the engine keeps its images, if they could be asked for.
+    pub(crate) free: Option<u64>,
+}
+
+impl HostFacts {
+    fn value(&self) -> Value {
+        let machine = &self.about.machine;
+        json!({
+            "engine": self.about.version,
+            "system": machine.system,
+            "kernel": machine.kernel,
+            "cpus": machine.cpus,
+            "memory_bytes": machine.memory_bytes,
+            "containers_running": machine.containers_running,
+            "disk_free_bytes": self.free,
+        })
+    }
 }
 
 impl Evidence {
@@ -88,6 +112,7 @@ impl Evidence {
             "probe": probe,
             "container": container,
             "log_tail": log,
+            "host_facts": self.host.as_ref().map(HostFacts::value),
         })
     }
 
@@ -145,6 +170,7 @@ mod tests {
             log: (0..200)
                 .map(|n| format!("{n} {{\"x\": \"canary\\\"1\"}} {}", "y".repeat(600)))
                 .collect(),
+            host: None,
         };
         let value = evidence.value("h", &scrub);
         assert_eq!(value["probe"]["body"], "on: [secret]");

@@ -26,7 +26,7 @@ use crate::look::Look;
 use crate::options::{Options, Strategy};
 use crate::record;
 use crate::recreate::{self, Guard, Report};
-use crate::remote::Remote;
+use crate::remote::{Remote, Trace};
 use crate::rollback::{self, Back};
 use crate::volumes::Volumes;
 use rollout::{Hosts, Rollout};
@@ -100,7 +100,9 @@ impl<'a> Ways<'a> {
         let step = self.context.ui.step(format!("{target}: connecting"));
         let mut again = |error: &dyn std::fmt::Display| step.update(error.to_string());
         let socket = self.options.docker_socket.clone();
-        let opening = Remote::open(target.clone(), self.connect.clone(), socket, &mut again);
+        let place = target.to_string();
+        let trace = self.options.progress.then(|| Trace::new(&self.context.ui, &place));
+        let opening = Remote::open(target.clone(), self.connect.clone(), socket, &mut again, trace);
         let remote = tokio::select! {
             biased;
             () = self.context.cancelled.cancelled() => return Err(SwapError::Interrupted),

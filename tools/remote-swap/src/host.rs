@@ -63,6 +63,17 @@ pub(crate) struct About {
     pub(crate) clock: Option<Clock>,
     /// Whether it reaches registries through a proxy.
     pub(crate) proxied: bool,
+    pub(crate) machine: Machine,
+}
+
+/// The machine that an engine runs on, for people who look for the cause of a failure.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Machine {
+    pub(crate) system: String,
+    pub(crate) kernel: String,
+    pub(crate) cpus: i64,
+    pub(crate) memory_bytes: i64,
+    pub(crate) containers_running: i64,
 }
 
 /// What the engine's clock told, between two looks at this machine's.

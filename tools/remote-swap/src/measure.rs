@@ -12,7 +12,7 @@ use slipway_probe::{Request, Target, Url};
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
-use crate::host::{About, Clock, Platform, Remotely, Result};
+use crate::host::{About, Clock, Machine, Platform, Remotely, Result};
 use crate::job::Job;
 use crate::link::QUICK;
 use crate::manifest::{self, Manifest};
@@ -38,6 +38,13 @@ impl Remote {
                 root: info.docker_root_dir,
                 clock: told.map(|told| Clock { asked, told, answered }),
                 proxied: !info.https_proxy.is_empty(),
+                machine: Machine {
+                    system: info.operating_system,
+                    kernel: info.kernel_version,
+                    cpus: info.cpus,
+                    memory_bytes: info.memory_bytes,
+                    containers_running: info.containers_running,
+                },
             })
         })
         .await

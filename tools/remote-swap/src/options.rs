@@ -54,7 +54,7 @@ pub struct Options {
     /// The disk space that has to be free on a host beside what the image takes
     #[arg(long, value_name = "BYTES", default_value = "256m")]
     pub min_free: String,
-    /// Tell every step and how long it took
+    /// Tell every call to a host's engine, when it was made and how long it took
     #[arg(long)]
     pub progress: bool,
 

@@ -24,7 +24,7 @@ use tokio::time::Instant;
 
 use crate::container::{Container, label};
 use crate::error::{HostError, SwapError};
-use crate::evidence::{Evidence, LOG_LINES};
+use crate::evidence::{Evidence, HostFacts, LOG_LINES};
 use crate::gate::{Closed, Seen};
 use crate::handover::Order;
 use crate::host::{Handed, Host, LocalImage};
@@ -286,12 +286,22 @@ impl<'a, H: Host> Swap<'a, H> {
 
     pub(crate) async fn evidence(&self, phase: &'static str, id: &str, seen: Seen) -> Evidence {
         let asked = async {
-            let container = self.host.inspect(id).await.ok().flatten();
-            (container, self.host.log(id, LOG_LINES).await.unwrap_or_default())
+            let (container, log, host) = tokio::join!(
+                self.host.inspect(id),
+                self.host.log(id, LOG_LINES),
+                self.host_facts(),
+            );
+            (container.ok().flatten(), log.unwrap_or_default(), host)
         };
         let asked = tokio::time::timeout(EVIDENCE, asked).await;
-        let (container, log) = asked.unwrap_or_default();
-        Evidence { phase, container: container.or(seen.container), probe: seen.probe, log }
+        let (container, log, host) = asked.unwrap_or_default();
+        Evidence { phase, container: container.or(seen.container), probe: seen.probe, log, host }
+    }
+
+    async fn host_facts(&self) -> Option<HostFacts> {
+        let about = self.host.about().await.ok()?;
+        let free = self.host.free(&about.root).await;
+        Some(HostFacts { about, free })
     }
 }
 

@@ -114,7 +114,7 @@ async fn ended<H: Host>(
     };
     let container = host.inspect(id).await.ok().flatten();
     let log = host.log(id, LOG_LINES).await.unwrap_or_default();
-    let evidence = Some(Evidence { phase: PHASE, container, probe: None, log });
+    let evidence = Some(Evidence { phase: PHASE, container, probe: None, log, host: None });
     Err(TaskFailed { error, evidence })
 }
 

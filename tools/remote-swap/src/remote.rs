@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use slipway_engine::{Engine, Error as EngineError};
 use slipway_probe::Answer;
+use slipway_shell::Ui;
 use slipway_ssh::{ConnectOptions, Error as SshError, Target};
 use tokio::net::UnixStream;
 use tokio::time::{Instant, timeout};
@@ -34,6 +35,26 @@ pub(crate) struct Remote {
     patience: tokio::sync::Mutex<Duration>,
     /// Whether it has refused an order: it is not asked again, since asking may take its time.
     takes_no_orders: AtomicBool,
+    trace: Option<Trace>,
+}
+
+/// Tells each call to the engine and how long it took, for people who look where the time goes.
+pub(crate) struct Trace {
+    ui: Ui,
+    place: String,
+    begun: Instant,
+}
+
+impl Trace {
+    pub(crate) fn new(ui: &Ui, place: &str) -> Self {
+        Self { ui: ui.clone(), place: place.to_owned(), begun: Instant::now() }
+    }
+
+    fn tell<T>(&self, doing: &str, since: Instant, result: &Result<T>) {
+        let (at, took) = (self.begun.elapsed().as_secs_f32(), since.elapsed().as_millis());
+        let end = if result.is_ok() { "" } else { ", failed" };
+        self.ui.say(&format!("{}: +{at:.3} s {doing}: {took} ms{end}", self.place));
+    }
 }
 
 impl Remote {
@@ -43,6 +64,7 @@ impl Remote {
         options: ConnectOptions,
         socket: String,
         again: &mut dyn FnMut(&dyn std::fmt::Display),
+        trace: Option<Trace>,
     ) -> Result<Self> {
         let link = backoff::persist(options.timeout, again, async |slot, timeout| {
             let options = ConnectOptions { timeout, ..options.clone() };
@@ -51,7 +73,8 @@ impl Remote {
         let link = Arc::new(link.await?);
         let patience = tokio::sync::Mutex::new(RECONNECT);
         let takes_no_orders = AtomicBool::new(false);
-        Ok(Self { target, options, socket, link: Mutex::new(link), patience, takes_no_orders })
+        let link = Mutex::new(link);
+        Ok(Self { target, options, socket, link, patience, takes_no_orders, trace })
     }
 
     pub(crate) fn link(&self) -> Arc<Link> {
@@ -65,8 +88,16 @@ impl Remote {
         limit: Duration,
         work: impl AsyncFnOnce(&Engine) -> std::result::Result<T, EngineError>,
     ) -> Result<T> {
+        let since = Instant::now();
         let link = self.link();
-        link.bounded(doing, limit, work).await
+        self.traced(doing, since, link.bounded(doing, limit, work).await)
+    }
+
+    fn traced<T>(&self, doing: &str, since: Instant, result: Result<T>) -> Result<T> {
+        if let Some(trace) = &self.trace {
+            trace.tell(doing, since, &result);
+        }
+        result
     }
 
     /// One call to the engine; if the connection breaks, once more over a new one. For calls that
@@ -77,14 +108,16 @@ impl Remote {
         limit: Duration,
         work: impl AsyncFn(&Engine) -> std::result::Result<T, EngineError>,
     ) -> Result<T> {
+        let since = Instant::now();
         let link = self.link();
-        match link.bounded(doing, limit, &work).await {
+        let result = match link.bounded(doing, limit, &work).await {
             Err(error) if error.is_lost() => {
                 let link = self.reconnect(&link, error).await?;
                 link.bounded(doing, limit, work).await
             }
             other => other,
-        }
+        };
+        self.traced(doing, since, result)
     }
 
     /// Hands an order to the host; once more over a new connection if the one before breaks, since
@@ -98,6 +131,7 @@ impl Remote {
         if self.takes_no_orders.load(Ordering::Relaxed) {
             return Ok(Handed::Refused);
         }
+        let since = Instant::now();
         let link = self.link();
         let socket = &self.socket;
         let handed = handover::hand_over(&link.connection, socket, order, limit, begun).await;
@@ -108,6 +142,7 @@ impl Remote {
             }
             other => other?,
         };
+        let handed = self.traced("stopping and starting", since, Ok(handed))?;
         if handed == Handed::Refused {
             self.takes_no_orders.store(true, Ordering::Relaxed);
         }

@@ -16,7 +16,7 @@ use crate::error::HostError;
 use crate::front::{Config, Files};
 use crate::handover::Order;
 use crate::host::{
-    About, Clock, Handed, Holder, Host, LocalImage, Platform, Probe, Remotely, Result,
+    About, Clock, Handed, Holder, Host, LocalImage, Machine, Platform, Probe, Remotely, Result,
 };
 use crate::job::Job;
 use crate::publish::Publish;
@@ -301,6 +301,7 @@ impl Host for Fake {
                 root: "/var/lib/docker".into(),
                 clock: Some(Clock { asked: now, told, answered: now }),
                 proxied: false,
+                machine: Machine::default(),
             })
         })
         .await
