@@ -12,8 +12,10 @@ cd -- "$(dirname -- "$0")/.."
 
 # No pipefail is needed: an error travels in the document, and the last tool exits with it. The
 # document is saved by redirection, not by tee: into a file it goes without the registry's password.
+# A deploy that healthwait finds bad is undone; the exit status is healthwait's all the same.
 imgbuild <examples/slipway.json |
     ecrlogin |
     imgpush |
     remote-swap --host "$DEPLOY_HOST" |
-    healthwait >"${RELEASE_FILE:-release.json}"
+    healthwait |
+    remote-swap rollback --on-error >"${RELEASE_FILE:-release.json}"

@@ -221,6 +221,11 @@ impl Drop for App {
         for name in listed.split_whitespace() {
             let _ = app_engine(&["volume", "rm", "-f", name]);
         }
+        let label = format!("label=dev.slipway.app={}", self.name);
+        let listed = app_engine(&["network", "ls", "-q", "--filter", &label]);
+        for id in listed.split_whitespace() {
+            let _ = app_engine(&["network", "rm", id]);
+        }
     }
 }
 
