@@ -282,6 +282,7 @@ fn a_signal_in_the_middle_of_work_ends_a_tool_with_its_document() {
                                 "--host-key",
                                 "SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
                             ])
+                            .args(["--publish", "8000:5000"])
                             .arg(format!("--host=deployer@127.0.0.1:{port}")),
                         _ => command.arg(format!("http://127.0.0.1:{port}/")).args([
                             "--try-timeout",

@@ -39,14 +39,14 @@ fn a_first_deploy_and_a_changed_one() {
     assert!(tag.starts_with(&format!("{}-dirty-", &revision[..12])), "{tag}");
     let host = &changed.document["deploy"]["hosts"][0];
     assert_eq!(host["previous"], reference);
-    assert!(host["unserved_ms"].is_u64(), "{host}");
+    assert!(host.get("unserved_ms").is_none(), "the front never stops: {host}");
     assert!(app.get("/").unwrap().1.contains("Hello again"));
     assert_eq!(app.health()["version"], tag);
 
-    // One container serves, and one is kept to go back to.
+    // One container serves behind the front, and one is kept to go back to.
     let label = "label=dev.slipway.app=shop";
-    assert_eq!(app_engine(&["ps", "-q", "--filter", label]).lines().count(), 1);
-    assert_eq!(app_engine(&["ps", "-aq", "--filter", label]).lines().count(), 2);
+    assert_eq!(app_engine(&["ps", "-q", "--filter", label]).lines().count(), 2);
+    assert_eq!(app_engine(&["ps", "-aq", "--filter", label]).lines().count(), 3);
 }
 
 #[test]
@@ -88,8 +88,8 @@ fn a_release_that_is_not_ready_leaves_the_old_one_serving() {
     assert_eq!(bad.document["deploy"]["hosts"][0]["outcome"], "failed");
     assert!(bad.document.get("health").is_none(), "healthwait has nothing to say");
     assert_eq!(app.health()["version"], good.document["image"]["tag"]);
-    let running =
-        app_engine(&["ps", "-q", "--no-trunc", "--filter", "label=dev.slipway.app=market"]);
+    let (app, release) = ("label=dev.slipway.app=market", "label=dev.slipway.role=release");
+    let running = app_engine(&["ps", "-q", "--no-trunc", "--filter", app, "--filter", release]);
     assert_eq!(running.trim(), serving, "the old container was not even restarted");
 }
 
