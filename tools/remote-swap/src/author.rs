@@ -17,19 +17,26 @@ pub(crate) struct Author {
 impl Author {
     /// This process.
     pub(crate) fn of_process(lookup: Lookup<'_>) -> Self {
-        let said = |names: &[&str]| {
-            let found = names.iter().find_map(|name| lookup(name).filter(|text| !text.is_empty()));
-            found.map(|text| plain(&text))
-        };
         let machine = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        let user = said(&["USER", "LOGNAME"])
-            .unwrap_or_else(|| format!("uid{}", rustix::process::getuid().as_raw()));
-        // In the words of Jenkins and GitLab.
-        Self {
-            by: plain(&format!("{user}@{machine}")),
-            build_url: said(&["BUILD_URL", "CI_JOB_URL"]).map(|url| without_credentials(&url)),
-        }
+        let user = ["USER", "LOGNAME"].iter().find_map(|name| said(name, lookup));
+        let user = user.unwrap_or_else(|| format!("uid{}", rustix::process::getuid().as_raw()));
+        Self { by: plain(&format!("{user}@{machine}")), build_url: build_url(lookup) }
     }
+}
+
+fn said(name: &str, lookup: Lookup<'_>) -> Option<String> {
+    lookup(name).filter(|text| !text.trim().is_empty())
+}
+
+/// The page of the build that runs this, in the words of Jenkins, GitLab and GitHub.
+fn build_url(lookup: Lookup<'_>) -> Option<String> {
+    let github = || {
+        let part = |name| said(name, lookup);
+        let (server, repository) = (part("GITHUB_SERVER_URL")?, part("GITHUB_REPOSITORY")?);
+        Some(format!("{server}/{repository}/actions/runs/{}", part("GITHUB_RUN_ID")?))
+    };
+    let url = said("BUILD_URL", lookup).or_else(|| said("CI_JOB_URL", lookup)).or_else(github)?;
+    Some(plain(&without_credentials(&url)))
 }
 
 /// What may be shown on a terminal.
@@ -50,16 +57,37 @@ fn without_credentials(url: &str) -> String {
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_build_is_told_without_what_only_its_owner_may_read() {
-        let lookup = |name: &str| match name {
-            "USER" => Some("jen\nkins".to_owned()),
-            "BUILD_URL" => Some("https://me:hunter2@ci.example/job@1\u{1b}[2J".to_owned()),
-            _ => None,
+    fn author(environment: &[(&str, &str)]) -> Author {
+        let lookup = |name: &str| {
+            environment.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
         };
-        let author = Author::of_process(&lookup);
-        assert!(author.by.starts_with("jenkins@"), "{}", author.by);
-        assert_eq!(author.build_url.as_deref(), Some("https://ci.example/job@1[2J"));
-        assert!(Author::of_process(&|_| None).by.starts_with("uid"));
+        Author::of_process(&lookup)
+    }
+
+    #[test]
+    fn the_build_is_named_by_what_runs_it() {
+        let url = |environment: &[(&str, &str)]| author(environment).build_url;
+        assert_eq!(url(&[]), None);
+        assert_eq!(url(&[("BUILD_URL", "")]), None);
+        let jenkins = ("BUILD_URL", "https://ci.example/job/web/7/");
+        assert_eq!(url(&[jenkins]).as_deref(), Some(jenkins.1));
+        let gitlab = ("CI_JOB_URL", "https://git.example/web/-/jobs/7");
+        assert_eq!(url(&[gitlab]).as_deref(), Some(gitlab.1));
+        let github = [
+            ("GITHUB_SERVER_URL", "https://git.example"),
+            ("GITHUB_REPOSITORY", "team/web"),
+            ("GITHUB_RUN_ID", "7"),
+        ];
+        let page = "https://git.example/team/web/actions/runs/7";
+        assert_eq!(url(&github).as_deref(), Some(page));
+        assert_eq!(url(&github[..2]), None);
+    }
+
+    #[test]
+    fn what_others_see_has_no_secrets_and_no_control_characters() {
+        let seen = author(&[("BUILD_URL", "https://me:hunter2@ci.example/job@1\u{1b}[2J")]);
+        assert_eq!(seen.build_url.as_deref(), Some("https://ci.example/job@1[2J"));
+        assert!(author(&[("USER", "a\nb")]).by.starts_with("ab@"));
+        assert!(author(&[]).by.starts_with("uid"));
     }
 }

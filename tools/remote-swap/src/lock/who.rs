@@ -1,10 +1,8 @@
 //! Who deploys: what others see of it while they wait.
 
-use super::process::{Process, machine};
+use super::process::Process;
+use crate::author::Author;
 use crate::env::Lookup;
-
-/// Characters of a text that others see; what is longer is cut.
-const LONGEST: usize = 300;
 
 /// One that takes the lock.
 #[derive(Clone, Debug)]
@@ -22,15 +20,10 @@ pub(crate) struct Who {
 impl Who {
     /// This process, which does the deploy of this name.
     pub(crate) fn of_process(deploy_id: &str, lookup: Lookup<'_>) -> Self {
-        let user = ["USER", "LOGNAME"].iter().find_map(|name| said(name, lookup));
-        let machine = machine().unwrap_or_else(|| "unknown".to_owned());
-        let owner = match user {
-            Some(user) => format!("{user}@{machine}"),
-            None => machine,
-        };
+        let author = Author::of_process(lookup);
         Self {
-            owner: plain(&owner),
-            build_url: build_url(lookup),
+            owner: author.by,
+            build_url: author.build_url,
             deploy_id: deploy_id.to_owned(),
             token: format!("{deploy_id}-{:016x}", rand::random::<u64>()),
             process: Process::this(),
@@ -38,75 +31,13 @@ impl Who {
     }
 }
 
-fn said(name: &str, lookup: Lookup<'_>) -> Option<String> {
-    lookup(name).filter(|text| !text.trim().is_empty())
-}
-
-/// The page of the build that runs this, in the words of Jenkins, GitLab and GitHub.
-fn build_url(lookup: Lookup<'_>) -> Option<String> {
-    let github = || {
-        let part = |name| said(name, lookup);
-        let (server, repository) = (part("GITHUB_SERVER_URL")?, part("GITHUB_REPOSITORY")?);
-        Some(format!("{server}/{repository}/actions/runs/{}", part("GITHUB_RUN_ID")?))
-    };
-    let url = said("BUILD_URL", lookup).or_else(|| said("CI_JOB_URL", lookup)).or_else(github)?;
-    Some(plain(&without_credentials(&url)))
-}
-
-/// What people see on their terminals.
-fn plain(text: &str) -> String {
-    text.trim().chars().filter(|c| !c.is_control()).take(LONGEST).collect()
-}
-
-/// An address as anybody may read it.
-fn without_credentials(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    let (authority, path) = rest.split_at(end);
-    let host = authority.rsplit('@').next().unwrap_or_default();
-    format!("{scheme}://{host}{path}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn who(environment: &[(&str, &str)]) -> Who {
-        let lookup = |name: &str| {
-            environment.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
-        };
-        Who::of_process("d1", &lookup)
-    }
-
-    #[test]
-    fn the_build_is_named_by_what_runs_it() {
-        let url = |environment: &[(&str, &str)]| who(environment).build_url;
-        assert_eq!(url(&[]), None);
-        assert_eq!(url(&[("BUILD_URL", "")]), None);
-        let jenkins = ("BUILD_URL", "https://ci.example/job/web/7/");
-        assert_eq!(url(&[jenkins]).as_deref(), Some(jenkins.1));
-        let gitlab = ("CI_JOB_URL", "https://git.example/web/-/jobs/7");
-        assert_eq!(url(&[gitlab]).as_deref(), Some(gitlab.1));
-        let github = [
-            ("GITHUB_SERVER_URL", "https://git.example"),
-            ("GITHUB_REPOSITORY", "team/web"),
-            ("GITHUB_RUN_ID", "7"),
-        ];
-        let page = "https://git.example/team/web/actions/runs/7";
-        assert_eq!(url(&github).as_deref(), Some(page));
-        assert_eq!(url(&github[..2]), None);
-    }
-
-    #[test]
-    fn what_others_see_has_no_secrets_and_no_control_characters() {
-        let seen = who(&[("BUILD_URL", "https://me:hunter2@ci.example/job@1\u{1b}[2J")]);
-        assert_eq!(seen.build_url.as_deref(), Some("https://ci.example/job@1[2J"));
-        assert!(who(&[("USER", "a\nb")]).owner.starts_with("ab@"));
-        assert!(!who(&[]).owner.contains('@'));
-    }
-
     #[test]
     fn two_of_one_deploy_differ() {
-        assert_ne!(who(&[]).token, who(&[]).token);
+        let who = || Who::of_process("d1", &|_| None);
+        assert_ne!(who().token, who().token);
     }
 }
