@@ -1,6 +1,7 @@
 //! After a whole run nothing that it left behind holds a secret: not the registry's token, not
 //! what went through `--secret`, `--env-file` and `--env NAME`.
 
+use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -111,6 +112,8 @@ fn no_secret_is_left_behind() {
         let found: Vec<String> = grep(secret, &places)
             .into_iter()
             .filter(|path| !((secret == FILE || secret == NAMED) && is_record_of_container(path)))
+            // The engine hands a HEALTHCHECK to its runtime in a file that is gone with its run.
+            .filter(|path| !(path.contains("/tmp/runc-process") && !Path::new(path).exists()))
             .collect();
         assert_eq!(found, Vec::<String>::new(), "{secret} was left behind");
     }
