@@ -170,6 +170,7 @@ fn the_environment_and_the_settings_say_the_same_as_flags() {
         PLAIN.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     options.push(("publish".to_owned(), "8122:8000".to_owned()));
     options.push(("app".to_owned(), app.name.to_owned()));
+    options.push(("strategy".to_owned(), "recreate".to_owned()));
     for pair in arguments.chunks(2) {
         options.push((pair[0].trim_start_matches("--").replace('-', "_"), pair[1].to_owned()));
     }
