@@ -216,6 +216,11 @@ impl Drop for App {
         for id in listed.split_whitespace() {
             let _ = app_engine(&["rm", "-f", id]);
         }
+        // That of a front: an engine has few ranges of addresses.
+        let listed = app_engine(&["network", "ls", "-q", "--filter", &label]);
+        for id in listed.split_whitespace() {
+            let _ = app_engine(&["network", "rm", id]);
+        }
         let label = format!("label=dev.slipway.record={}", self.name);
         let listed = app_engine(&["volume", "ls", "-q", "--filter", &label]);
         for name in listed.split_whitespace() {

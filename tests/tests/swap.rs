@@ -4,6 +4,8 @@
 
 #[path = "swap/back.rs"]
 mod back;
+#[path = "swap/behind.rs"]
+mod behind;
 #[path = "swap/critical.rs"]
 mod critical;
 #[path = "swap/cuts.rs"]
@@ -14,14 +16,22 @@ mod ends;
 mod fleet;
 #[path = "swap/hosts.rs"]
 mod hosts;
+#[path = "swap/lock.rs"]
+mod lock;
 #[path = "swap/login.rs"]
 mod login;
 #[path = "swap/options.rs"]
 mod options;
 #[path = "swap/ports.rs"]
 mod ports;
+#[path = "swap/preflight.rs"]
+mod preflight;
+#[path = "swap/prune.rs"]
+mod prune;
 #[path = "swap/refused.rs"]
 mod refused;
+#[path = "swap/release_command.rs"]
+mod release_command;
 #[path = "swap/rollback.rs"]
 mod rollback;
 #[path = "swap/serving.rs"]

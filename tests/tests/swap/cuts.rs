@@ -59,7 +59,7 @@ impl Relay {
     }
 
     /// Lets nothing more through those that there are, and does not say so; new ones are let through.
-    fn freeze(&self) {
+    pub(crate) fn freeze(&self) {
         for connection in &*self.connections.lock().unwrap() {
             connection.frozen.store(true, Ordering::SeqCst);
         }

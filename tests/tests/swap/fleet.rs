@@ -107,3 +107,20 @@ fn a_server_that_is_busy_is_asked_again() {
     let bad = bad.bad("remote-swap", 5, "host_unreachable");
     assert!(text_of(&bad.document["error"], "message").contains("handshake"), "{:#}", bad.document);
 }
+
+#[test]
+fn the_release_command_is_for_the_first_host_alone() {
+    let app = site("swap-once", UNPUBLISHED);
+    let doors = [Door::new(22, 0), Door::new(22, 0)];
+    let hosts: Vec<String> = doors.iter().map(Door::host).collect();
+    let mut swap = swap(&app, &hosts);
+    let command = ["--release-command", "migrate --all", "plan"];
+    let planned = deploy(swap.args(app.serving()).args(command), one()).good();
+    let seen = &planned.document["plan"]["hosts"];
+    let run = |host: usize| seen[host]["steps"].to_string().matches("migrate --all").count();
+    assert_eq!((run(0), run(1)), (1, 0), "{seen:#}");
+    // What it does for all hosts is the same beside that.
+    let steps = |host: usize| seen[host]["steps"].as_array().unwrap().len();
+    assert_eq!(steps(0), steps(1) + 1, "{seen:#}");
+    assert_eq!(app.containers(), Vec::<Value>::new());
+}

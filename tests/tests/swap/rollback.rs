@@ -128,18 +128,22 @@ fn what_was_never_deployed_cannot_be_gone_back_from() {
 }
 
 /// Deploys in a real pipe, waits for a target, and undoes the deploy if that does not answer.
-fn piped(app: &App, release: &Release, target: &str) -> Run {
+pub(super) fn piped_by(strategy: &str, app: &App, release: &Release, target: &str) -> Run {
     let document = app.beside("document.json");
     std::fs::write(&document, release.document.to_string()).unwrap();
     let ssh = app.ssh();
     let line = format!(
-        "remote-swap --app {name} {ssh} --publish {port}:{INSIDE} <{document} \
+        "remote-swap --app {name} {ssh} --strategy {strategy} --soak 0s --publish {port}:{INSIDE} <{document} \
          | healthwait {target} --timeout 2s | remote-swap rollback --on-error {ssh}",
         name = app.name,
         port = app.port,
         document = document.display(),
     );
     Run::of(&without_input(&mut shell(&line)))
+}
+
+fn piped(app: &App, release: &Release, target: &str) -> Run {
+    piped_by("recreate", app, release, target)
 }
 
 #[test]

@@ -25,6 +25,18 @@ pub(crate) struct Release {
 impl Release {
     /// Builds and pushes the server as an image that no other run has; `more` ends its Dockerfile.
     pub(crate) fn new(version: &'static str, more: &str) -> Self {
+        Self::built(version, more, &mut tool("imgbuild"))
+    }
+
+    /// The same as this build.
+    pub(crate) fn built(version: &'static str, more: &str, build: &mut Command) -> Self {
+        let from = "FROM python:3-slim\nCOPY server.py version unique /\n";
+        let dockerfile = format!("{from}{more}\nCMD [\"python3\", \"/server.py\"]\n");
+        Self::of(version, &dockerfile, build)
+    }
+
+    /// The same of any Dockerfile.
+    pub(crate) fn of(version: &'static str, dockerfile: &str, build: &mut Command) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let write = |file: &str, text: &str| {
             std::fs::write(directory.path().join(file), text).unwrap();
@@ -33,9 +45,8 @@ impl Release {
         std::fs::copy(server, directory.path().join("server.py")).unwrap();
         write("version", version);
         write("unique", directory.path().to_str().unwrap());
-        let from = "FROM python:3-slim\nCOPY server.py version unique /\n";
-        write("Dockerfile", &format!("{from}{more}\nCMD [\"python3\", \"/server.py\"]\n"));
-        let built = run(tool("imgbuild")
+        write("Dockerfile", dockerfile);
+        let built = run(build
             .env("DOCKER_HOST", from_run_sh("DOCKER_HOST"))
             .args(["--no-input", "--tag", &format!("swap/{version}:{}", std::process::id())])
             .arg(directory.path()));
@@ -78,10 +89,12 @@ pub(crate) fn site(name: &'static str, port: u16) -> App {
 
 /// What the tests do with an application.
 pub(crate) trait Site {
-    /// remote-swap on the lab's host, with the application's name.
+    /// remote-swap with the application's name, by the strategy `recreate`.
     fn bare(&self) -> Command;
     /// The same with the way in and the published port.
     fn swap(&self, args: &[&str]) -> Command;
+    /// The same by this strategy.
+    fn swap_by(&self, strategy: &str, args: &[&str]) -> Command;
     /// The options that say where it answers.
     fn serving(&self) -> [String; 2];
     /// Deploys a release well.
@@ -97,15 +110,15 @@ pub(crate) trait Site {
 
 impl Site for App {
     fn bare(&self) -> Command {
-        let mut command = tool("remote-swap");
-        command.args(["--app", self.name, "--health-interval", "100ms"]);
-        // Blue-green has tests of its own.
-        command.args(["--strategy", "recreate"]);
-        command
+        bare_by("recreate", self)
     }
 
     fn swap(&self, args: &[&str]) -> Command {
-        let mut command = self.bare();
+        self.swap_by("recreate", args)
+    }
+
+    fn swap_by(&self, strategy: &str, args: &[&str]) -> Command {
+        let mut command = bare_by(strategy, self);
         command.args(self.ssh().split(' '));
         command.args(self.serving()).args(args);
         command
@@ -152,6 +165,24 @@ impl Site for App {
         }
         text_of(up[0], "Id").to_owned()
     }
+}
+
+fn bare_by(strategy: &str, app: &App) -> Command {
+    let mut command = tool("remote-swap");
+    command.args(["--app", app.name, "--health-interval", "100ms", "--strategy", strategy]);
+    command
+}
+
+/// Whether the server has the image.
+pub(crate) fn is_pulled(reference: &str) -> bool {
+    // A reference by digest is a filter, and no image of this name is no error.
+    !app_engine(&["image", "ls", "-q", "--no-trunc", reference]).is_empty()
+}
+
+/// Checks that nobody's lock of the application is left on the server.
+pub(crate) fn assert_unlocked(app: &App) {
+    let label = format!("label=dev.slipway.lock={}", app.name);
+    assert_eq!(app_engine(&["volume", "ls", "-q", "--filter", &label]), "");
 }
 
 pub(crate) fn deploy(command: &mut Command, release: &Release) -> Run {

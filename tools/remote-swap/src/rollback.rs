@@ -280,26 +280,29 @@ impl Known {
     pub(crate) async fn of<H: FrontHost + Volumes>(host: &H, app: &str) -> Result<Self, HostError> {
         let containers = host.containers(app).await?;
         let records = record::list(host, app).await?;
-        let (strategy, slot, live, served) = match bluegreen::front_of(&containers) {
-            Some(front) => {
-                let files = host.files(&front.id).await?;
-                let slot = files.and_then(|files| files.live());
-                let at = slot.map(|slot| (front.id.as_str(), slot));
-                let layout = Layout::of(containers.clone(), at);
-                let live = layout.live.or(layout.refuge);
-                (Strategy::BlueGreen, slot, live, [layout.draining, layout.kept].concat())
-            }
-            None => {
-                let situation = Situation::of(containers.clone());
-                let live = match situation.serving {
-                    Serving::Nothing => None,
-                    Serving::Live(one) | Serving::Fallen(one) => Some(one),
-                    // Only the old one was proved, but the new one is what answers.
-                    Serving::Halfway { new, .. } => Some(new),
-                };
-                let before = situation.previous.into_iter().chain(situation.surplus).collect();
-                (Strategy::Recreate, None, live, before)
-            }
+        let front = bluegreen::front_of(&containers);
+        // What runs in a slot was put behind a front, even if that is gone.
+        let slotted = containers.iter().any(|one| one.is_up() && one.slot().is_some());
+        let (strategy, slot, live, served) = if front.is_some() || slotted {
+            let slot = match front {
+                Some(front) => host.files(&front.id).await?.and_then(|files| files.live()),
+                None => None,
+            };
+            let at = front.and_then(|front| Some((front.id.as_str(), slot?)));
+            let mut layout = Layout::of(containers.clone(), at);
+            let fallen = layout.take_fallen();
+            let live = layout.live.or(layout.refuge).or(fallen);
+            (Strategy::BlueGreen, slot, live, [layout.draining, layout.kept].concat())
+        } else {
+            let situation = Situation::of(containers.clone());
+            let live = match situation.serving {
+                Serving::Nothing => None,
+                Serving::Live(one) | Serving::Fallen(one) => Some(one),
+                // Only the old one was proved, but the new one is what answers.
+                Serving::Halfway { new, .. } => Some(new),
+            };
+            let before = situation.previous.into_iter().chain(situation.surplus).collect();
+            (Strategy::Recreate, None, live, before)
         };
         let served: Vec<Container> = live.iter().cloned().chain(served).collect();
         let releases = record::releases(&records, &served);

@@ -83,6 +83,17 @@ impl Layout {
         }
     }
 
+    /// The one that served last and is meant to run, where nothing serves: somebody stopped it, or
+    /// it ended too often.
+    pub(crate) fn take_fallen(&mut self) -> Option<Container> {
+        if self.live.is_some() || self.refuge.is_some() {
+            return None;
+        }
+        let in_place = |one: &Container| self.slot.is_none() || one.slot() == self.slot;
+        let fallen = self.kept.iter().position(|one| one.kept_alive && in_place(one))?;
+        Some(self.kept.remove(fallen))
+    }
+
     /// The slot for the next container.
     pub(crate) fn spare(&self) -> Slot {
         self.slot.map_or(Slot::Blue, Slot::other)
@@ -117,6 +128,22 @@ mod tests {
     fn with_front(mut all: Vec<Container>, live: Slot) -> Layout {
         all.push(container(0, Role::Front, Running, true));
         Layout::of(all, Some((FRONT, live)))
+    }
+
+    #[test]
+    fn what_was_stopped_behind_the_front_is_told_from_what_is_kept() {
+        use Slot::{Blue, Green};
+        let kept = || release(1, Blue, Stopped, false);
+        let mut seen = with_front(vec![kept(), release(2, Green, Stopped, true)], Green);
+        assert_eq!(name(seen.take_fallen().as_ref()), Some("web-2"));
+        assert_eq!(names(&seen.kept), ["web-1"]);
+        // What serves is no such one, and what is kept was not meant to run.
+        for live in [release(2, Green, Running, true), release(2, Green, Stopped, false)] {
+            let mut seen = with_front(vec![kept(), live], Green);
+            let before = seen.clone();
+            assert_eq!(seen.take_fallen(), None);
+            assert_eq!(seen, before);
+        }
     }
 
     #[test]
