@@ -1,14 +1,16 @@
 //! After the switch: the new container is watched, the old one ends what it is busy with.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{FrontWork, Ready};
+use super::{ASK, FrontWork, Ready};
 use crate::container::{Container, HealthCheckStatus, Status};
 use crate::error::{HostError, SwapError};
 use crate::front::FrontHost;
 use crate::gate::Seen;
+use crate::host::Probe;
 use crate::prune;
 use crate::recreate::{HURRY_STOP, Swap, millis};
 
@@ -84,6 +86,8 @@ impl<H: FrontHost> Swap<'_, H> {
         }
         *bad = if good { 0 } else { *bad + 1 };
         if *bad >= BAD {
+            // What came through the port may be the old one's answer, which hides the new one's.
+            seen.probe = self.own_answer(ready).await?.or(seen.probe.take());
             return Err(SwapError::DidNotHold { reason });
         }
         if check == Some(HealthCheckStatus::Unhealthy) {
@@ -91,6 +95,14 @@ impl<H: FrontHost> Swap<'_, H> {
             return Err(SwapError::DidNotHold { reason });
         }
         Ok(())
+    }
+
+    /// What the new container answers by itself.
+    async fn own_answer(&self, ready: &Ready) -> Result<Option<Probe>, HostError> {
+        let health = &self.job.spec.health;
+        let Some(port) = health.port else { return Ok(None) };
+        let ip = IpAddr::V4(ready.work.front().config.backend(ready.slot).address);
+        self.host.probe(ip, port, &health.path, ASK).await.map(Some)
     }
 
     /// Stops what served before and keeps it; removes what is too many. What is left undone here is
