@@ -1,11 +1,17 @@
 //! remote-swap's strategy `blue-green` over the lab's real engine, sshd and registry, with a real front.
 
+#[path = "bluegreen/adopt.rs"]
+mod adopt;
 #[path = "bluegreen/candidates.rs"]
 mod candidates;
 #[path = "bluegreen/deploys.rs"]
 mod deploys;
 #[path = "bluegreen/drain.rs"]
 mod drain;
+#[path = "bluegreen/ends.rs"]
+mod ends;
+#[path = "bluegreen/fronts.rs"]
+mod fronts;
 #[path = "bluegreen/place.rs"]
 mod place;
 #[path = "bluegreen/requests.rs"]

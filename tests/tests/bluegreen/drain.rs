@@ -14,10 +14,11 @@ fn turning(app: &Place, args: &[&str]) -> Deploying {
 #[test]
 fn a_response_in_flight_ends_well() {
     let app = place("green-slow", 8210);
-    app.turned(one(), &[]);
+    app.turned(one(), &["--drain-timeout", "10m"]);
     let mut slow = Talk::to(&app);
     slow.send("GET /slow?seconds=6 HTTP/1.1\r\nHost: app\r\n\r\n");
-    assert!(slow.head().contains("X-Version: one"));
+    let head = slow.head();
+    assert!(head.to_ascii_lowercase().contains("x-version: one"), "{head}");
     slow.bytes(1);
     let deploying = turning(&app, &["--drain-timeout", "10m"]);
     let (_, text) = app.get("/").unwrap();
@@ -26,6 +27,21 @@ fn a_response_in_flight_ends_well() {
     // And then nothing is waited for any more: ten minutes are not over.
     let ended = deploying.finish().good();
     assert!(host(&ended)["drain_ms"].as_u64().unwrap() > 0);
+    app.assert_live(two());
+}
+
+#[test]
+fn a_response_in_flight_ends_well_also_where_the_front_is_changed() {
+    let app = place("green-slow-too", 8220);
+    app.turned(one(), &["--drain-timeout", "10m"]);
+    let mut slow = Talk::to(&app);
+    slow.send("GET /slow?seconds=6 HTTP/1.1\r\nHost: app\r\nConnection: close\r\n\r\n");
+    slow.head();
+    slow.bytes(1);
+    let deploying = turning(&app, &["--drain-timeout", "9m"]);
+    assert_eq!(slow.bytes(9), b".........");
+    let ended = deploying.finish().good();
+    assert!(ended.told.contains("changing the front"), "{}", ended.told);
     app.assert_live(two());
 }
 
@@ -58,7 +74,7 @@ fn echo(talk: &mut Talk, text: &str) -> String {
 #[test]
 fn a_websocket_stays_until_it_is_closed() {
     let app = place("green-socket", 8211);
-    app.turned(one(), &[]);
+    app.turned(one(), &["--drain-timeout", "10m"]);
     let mut socket = socket(&app);
     assert_eq!(echo(&mut socket, "before"), "one before");
     let mut deploying = turning(&app, &["--drain-timeout", "10m"]);
@@ -76,7 +92,7 @@ fn a_websocket_stays_until_it_is_closed() {
 #[test]
 fn a_websocket_is_cut_off_when_the_drain_is_over() {
     let app = place("green-cut", 8212);
-    let old = app.turned(one(), &[]);
+    let old = app.turned(one(), &["--drain-timeout", "2s"]);
     let mut socket = socket(&app);
     let deploying = turning(&app, &["--drain-timeout", "2s"]);
     assert_eq!(echo(&mut socket, "after"), "one after");
@@ -91,7 +107,7 @@ fn a_websocket_is_cut_off_when_the_drain_is_over() {
 #[test]
 fn idle_connections_hold_nothing_up_and_are_kept() {
     let app = place("green-idle", 8213);
-    let old = app.turned(one(), &[]);
+    let old = app.turned(one(), &["--drain-timeout", "1h"]);
     let mut idle: Vec<Talk> = (0..4).map(|_| Talk::to(&app)).collect();
     for talk in &mut idle {
         assert_eq!(talk.ask("/", "").1, "one");

@@ -36,7 +36,6 @@ fn one_that_dies_in_the_soak_is_returned_from() {
     let args = ["--env", "DIES_WHEN_SERVED=1.5", "--soak", "1m"];
     let bad = returned(&app, &args, "candidate_exited");
     let seen: &Value = &bad.document["error"]["evidence"];
-    assert_eq!(seen["container"]["exit_code"], 7);
     let log = seen["log_tail"].to_string();
     assert!(log.contains("crashing on purpose"), "{log}");
     load.more(50);
@@ -53,15 +52,14 @@ fn one_that_falls_sick_in_the_soak_is_returned_from() {
     assert_eq!(bad.document["error"]["evidence"]["probe"]["status"], 503);
     assert_eq!(bad.document["error"]["evidence"]["probe"]["body"], "sick since it serves");
     load.more(50);
-    // It answered all but its health check, and nobody was cut off on the way back.
-    load.finish_well();
+    few_failed(&load.finish());
 }
 
-/// What was in flight when it died is lost, and hardly anything else.
+/// What was in flight when it died or was taken away is lost, and hardly anything else.
 fn few_failed(report: &Value) {
     let versions = &report["versions"];
     assert!(versions["two"].as_u64() > Some(50), "it has served: {versions}");
     let (failed, all) = (report["failed"].as_u64().unwrap(), report["requests"].as_u64().unwrap());
-    println!("{failed} of {all} requests failed: {:#}", report["failed_by_kind"]);
+    println!("{failed} of {all} requests failed: {}", report["failed_by_kind"]);
     assert!(failed <= 40, "{report:#}");
 }

@@ -52,6 +52,9 @@ impl<H: FrontHost> Swap<'_, H> {
                 };
                 idle = if busy == 0 { idle + 1 } else { 0 };
             }
+            if idle >= IDLE && self.reloads(ready).await.map_err(|error| (error.into(), seen))? {
+                (busy, idle) = (1, 0);
+            }
             let now = Instant::now();
             let quiet = old.is_none() || idle >= IDLE || now >= drained;
             if (now >= soaked && quiet) || self.cancelled.is_cancelled() {
@@ -66,6 +69,11 @@ impl<H: FrontHost> Swap<'_, H> {
             }
             tokio::time::sleep(PAUSE).await;
         }
+    }
+
+    /// Whether workers of before a reload are busy, of which the front that answers knows nothing.
+    async fn reloads(&self, ready: &Ready) -> Result<bool, HostError> {
+        Ok(self.host.workers(&ready.work.front().container.id).await? > 1)
     }
 
     /// One look at the new container, and through the port.
