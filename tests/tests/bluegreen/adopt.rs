@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use slipway_tests::lab::app_engine;
+use slipway_tests::process::until;
 
 use super::place::{Place, place};
 use super::site::{INSIDE, Site, deploy, host, inspect, one, text_of, two};
@@ -15,7 +16,9 @@ impl Stranger {
         let publish = format!("{}:{INSIDE}", app.port);
         let run = ["run", "-d", "--restart", "unless-stopped", "-e", "NOTE=stranger"];
         let named = ["--name", app.name, "-p", &publish, one().reference()];
-        Self(app_engine(&[&run[..], &named[..]].concat()).trim().to_owned())
+        let this = Self(app_engine(&[&run[..], &named[..]].concat()).trim().to_owned());
+        until("its answer", || app.get("/").ok());
+        this
     }
 
     fn state(&self) -> (Value, Value) {

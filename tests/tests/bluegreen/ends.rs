@@ -4,7 +4,7 @@ use rustix::process::Signal;
 use slipway_tests::process::until;
 
 use super::place::{Place, Talk, place};
-use super::site::{Deploying, Release, Site, host, one, running, text_of, two};
+use super::site::{Deploying, Release, host, one, running, text_of, two};
 
 /// Waits until this release runs beside what serves.
 fn started(app: &Place, other: &str) {

@@ -4,7 +4,7 @@ use serde_json::json;
 use slipway_tests::lab::{App, app_engine};
 
 use super::place::{Load, place};
-use super::site::{INSIDE, Site, Volume, host, inspect, one, text_of, two};
+use super::site::{INSIDE, Volume, host, inspect, one, text_of, two};
 
 const OTHER_IMAGE: &str = "green-front:other";
 
