@@ -30,6 +30,8 @@ pub(crate) enum Where {
     Host(IpAddr, u16),
     /// At the container's own address.
     Container(u16),
+    /// At an address that is the container's own as long as it runs.
+    Slot(IpAddr, u16),
     /// Nowhere: it serves no port that is known.
     Nowhere,
 }
@@ -186,8 +188,14 @@ async fn tries<H: Host>(
         if ended {
             return Err(Closed::Exited);
         }
-        if let (Where::Container(port), Some(ip)) = (&gate.at, address) {
-            probe(host, ip, *port, gate, seen).await?;
+        // Where nobody is any more, a connection is not refused: it is waited for.
+        let own = match gate.at {
+            Where::Container(port) => address.map(|ip| (ip, port)),
+            Where::Slot(ip, port) => Some((ip, port)),
+            Where::Host(..) | Where::Nowhere => None,
+        };
+        if let Some((ip, port)) = own {
+            probe(host, ip, port, gate, seen).await?;
         }
         if is_open(gate, seen, begun.elapsed()) {
             return Ok(());

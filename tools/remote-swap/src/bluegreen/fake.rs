@@ -139,6 +139,10 @@ impl FrontHost for Fake {
         .await
     }
 
+    async fn workers(&self, front: &str) -> Result<usize> {
+        self.act(&format!("workers {front}"), |_| Ok(1)).await
+    }
+
     async fn keep_live(&self, front: &str, live: Slot) -> Result<std::result::Result<(), String>> {
         self.running_front();
         self.act(&format!("keep {live}"), |_| {

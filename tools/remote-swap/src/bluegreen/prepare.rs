@@ -156,7 +156,7 @@ impl<H: FrontHost> Swap<'_, H> {
         let Some(slot) = one.slot() else { return false };
         let health = one.health();
         let at = match health.port {
-            Some(port) => Where::Host(IpAddr::V4(front.config.backend(slot).address), port),
+            Some(port) => Where::Slot(IpAddr::V4(front.config.backend(slot).address), port),
             None => Where::Nowhere,
         };
         let gate = Gate {
@@ -386,7 +386,7 @@ impl<H: FrontHost> Swap<'_, H> {
         let begun = Instant::now();
         let health = &self.job.spec.health;
         let at = match health.port {
-            Some(port) => Where::Host(IpAddr::V4(network.subnet.slot(slot)), port),
+            Some(port) => Where::Slot(IpAddr::V4(network.subnet.slot(slot)), port),
             None => Where::Nowhere,
         };
         let gate = Gate::new(at, health, false, &self.job.waits);

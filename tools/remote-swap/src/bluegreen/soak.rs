@@ -1,14 +1,16 @@
 //! After the switch: the new container is watched, the old one ends what it is busy with.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{FrontWork, Ready};
+use super::{ASK, FrontWork, Ready};
 use crate::container::{Container, HealthCheckStatus, Status};
 use crate::error::{HostError, SwapError};
 use crate::front::FrontHost;
 use crate::gate::Seen;
+use crate::host::Probe;
 use crate::prune;
 use crate::recreate::{HURRY_STOP, Swap, millis};
 
@@ -50,6 +52,9 @@ impl<H: FrontHost> Swap<'_, H> {
                 };
                 idle = if busy == 0 { idle + 1 } else { 0 };
             }
+            if idle >= IDLE && self.reloads(ready).await.map_err(|error| (error.into(), seen))? {
+                (busy, idle) = (1, 0);
+            }
             let now = Instant::now();
             let quiet = old.is_none() || idle >= IDLE || now >= drained;
             if (now >= soaked && quiet) || self.cancelled.is_cancelled() {
@@ -64,6 +69,11 @@ impl<H: FrontHost> Swap<'_, H> {
             }
             tokio::time::sleep(PAUSE).await;
         }
+    }
+
+    /// Whether workers of before a reload are busy, of which the front that answers knows nothing.
+    async fn reloads(&self, ready: &Ready) -> Result<bool, HostError> {
+        Ok(self.host.workers(&ready.work.front().container.id).await? > 1)
     }
 
     /// One look at the new container, and through the port.
@@ -84,6 +94,8 @@ impl<H: FrontHost> Swap<'_, H> {
         }
         *bad = if good { 0 } else { *bad + 1 };
         if *bad >= BAD {
+            // What came through the port may be the old one's answer, which hides the new one's.
+            seen.probe = self.own_answer(ready).await?.or(seen.probe.take());
             return Err(SwapError::DidNotHold { reason });
         }
         if check == Some(HealthCheckStatus::Unhealthy) {
@@ -91,6 +103,14 @@ impl<H: FrontHost> Swap<'_, H> {
             return Err(SwapError::DidNotHold { reason });
         }
         Ok(())
+    }
+
+    /// What the new container answers by itself.
+    async fn own_answer(&self, ready: &Ready) -> Result<Option<Probe>, HostError> {
+        let health = &self.job.spec.health;
+        let Some(port) = health.port else { return Ok(None) };
+        let ip = IpAddr::V4(ready.work.front().config.backend(ready.slot).address);
+        self.host.probe(ip, port, &health.path, ASK).await.map(Some)
     }
 
     /// Stops what served before and keeps it; removes what is too many. What is left undone here is

@@ -64,6 +64,9 @@ pub(crate) trait FrontHost: Host {
     /// Has a front that runs check a configuration, keep it and take it up. What it says of one
     /// that it refuses; nothing is changed then.
     async fn reload(&self, front: &str, config: &str) -> Result<std::result::Result<(), String>>;
+    /// How many workers of a front run: more than one as long as those of before a reload end what
+    /// they are busy with.
+    async fn workers(&self, front: &str) -> Result<usize>;
     /// Has a front that runs keep the slot that serves.
     async fn keep_live(&self, front: &str, live: Slot) -> Result<std::result::Result<(), String>>;
     /// One HTTP request with the front's token, as seen from the host.

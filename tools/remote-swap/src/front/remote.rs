@@ -12,7 +12,7 @@ use slipway_engine::bollard::models::{
     EndpointSettings, ExecConfig, Ipam, IpamConfig, NetworkConnectRequest, NetworkCreateRequest,
 };
 use slipway_engine::bollard::query_parameters::{
-    DownloadFromContainerOptions, InspectNetworkOptions, UploadToContainerOptions,
+    DownloadFromContainerOptions, InspectNetworkOptions, TopOptions, UploadToContainerOptions,
 };
 use slipway_engine::bollard::{body_full, errors::Error as BollardError};
 use slipway_engine::{Engine, Error, Reference};
@@ -140,6 +140,15 @@ impl FrontHost for Remote {
     async fn reload(&self, front: &str, config: &str) -> Result<std::result::Result<(), String>> {
         self.call("changing the front's configuration", QUICK, async |engine| {
             script(engine, front, RELOAD, config).await
+        })
+        .await
+    }
+
+    async fn workers(&self, front: &str) -> Result<usize> {
+        self.call("looking at the front's workers", QUICK, async |engine| {
+            let seen = engine.docker().top_processes(front, None::<TopOptions>).await?;
+            // One of them is their master.
+            Ok(seen.processes.unwrap_or_default().len().saturating_sub(1))
         })
         .await
     }
