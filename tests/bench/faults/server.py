@@ -207,9 +207,11 @@ class Relay:
 
 
 def restart(agent, name, number):
-    """Ends a part of the application server, and has the lab start it again."""
+    """Ends a part of the application server, and has the lab start it again; answers how long the latter took."""
     agent.end(name, number)
+    begun = time.monotonic()
     lab("up")
+    return time.monotonic() - begun
 
 
 def pull_the_cable(seconds=5):
