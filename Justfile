@@ -36,6 +36,10 @@ bench:
 bench-swap *ARGS:
     sh tests/bench/swap.sh {{ARGS}}
 
+# Deploys struck at each of their steps: the matrix of what came of it; figures go to target/bench
+bench-faults *ARGS:
+    sh tests/bench/faults.sh {{ARGS}}
+
 # Write the JSON Schema anew from the types
 schema:
     cargo run -q -p slipway-tests --bin schema > docs/release.v1.schema.json

@@ -186,6 +186,8 @@ pub enum Outcome {
     RolledBack,
     /// It failed and nothing serves.
     Broken,
+    /// The way to the host was lost during the switch: the new container serves, or what served before.
+    Unknown,
     /// It was not begun, since an earlier host failed.
     Skipped,
 }

@@ -37,7 +37,7 @@ impl<H: FrontHost> Swap<'_, H> {
         };
         let Err((error, seen)) = done else { return Ok(()) };
         if error.is_lost() {
-            return Err(SwapError::Undecided { cause: Box::new(error) }.into());
+            return Err(undecided(error));
         }
         let evidence = self.evidence("release", &ready.new.id, seen).await;
         let failed = self.go_back(ready, error, &gap).await;
@@ -143,9 +143,7 @@ impl<H: FrontHost> Swap<'_, H> {
                 self.sweep().await;
                 Failed { error, outcome: Outcome::RolledBack, evidence: None }
             }
-            Err(reason) if reason.is_lost() => {
-                SwapError::Undecided { cause: Box::new(error) }.into()
-            }
+            Err(reason) if reason.is_lost() => undecided(error),
             Err(reason) => {
                 let (cause, why) = (Box::new(error), reason.to_string());
                 let error = SwapError::NotRestored { cause, why };
@@ -201,4 +199,10 @@ impl<H: FrontHost> Swap<'_, H> {
             }
         }
     }
+}
+
+/// Nobody here can know whether the front was turned.
+fn undecided(error: SwapError) -> Failed {
+    let error = SwapError::Undecided { cause: Box::new(error) };
+    Failed { error, outcome: Outcome::Unknown, evidence: None }
 }

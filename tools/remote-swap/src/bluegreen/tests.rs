@@ -5,6 +5,7 @@ use slipway_shell::{Tool, Ui};
 
 use super::deploy;
 use crate::container::{Container, Role, Status, label};
+use crate::front::{self, DEFAULT_IMAGE, Subnet};
 use crate::job::Job;
 use crate::recreate::fake::{Fake, Fault};
 use crate::recreate::{self, Report};
@@ -250,12 +251,15 @@ async fn cut_off_at_any_call_something_serves_and_a_rerun_converges() {
             for fault in [Fault::Cut(n), Fault::Gone(n)] {
                 for next in ["new", "old", "other", "crash"] {
                     let fake = start.copy().again(fault);
-                    run(&fake, &job(name)).await;
+                    let ended = run(&fake, &job(name)).await.outcome.outcome;
                     let context =
                         format!("{name} {fault:?} {:?}, then {next}", fake.journal.borrow().get(n));
                     let serves = serving(&fake);
                     // What dies after the switch is covered by the old one.
                     assert!(["old", name].contains(&serves.as_str()), "{context}: {serves}");
+                    if matches!(ended, Some(Outcome::Failed | Outcome::RolledBack)) {
+                        assert_eq!(serves, "old", "{context}");
+                    }
                     if next == "crash" {
                         let fake = fake.again(Fault::None);
                         let report = run(&fake, &job(next)).await;
@@ -345,4 +349,11 @@ async fn a_plan_touches_nothing_and_tells_what_the_deploy_does() {
     run(&fake, &job("new")).await;
     let (told, _) = actions(&fake.again(Fault::None), &job("new")).await;
     assert!(told.starts_with("remove "), "{told}");
+}
+
+#[test]
+fn a_front_may_take_as_long_to_end_as_the_application() {
+    let subnet = Subnet::parse("172.18.0.0/16").unwrap();
+    let body = front::body(&job_with("new", &["--stop-timeout=3s"]), DEFAULT_IMAGE, subnet);
+    assert_eq!(body.stop_timeout, Some(3));
 }

@@ -41,6 +41,9 @@ pub(crate) fn body(job: &Job, image: &str, subnet: Subnet) -> ContainerCreateBod
                 .chain([format!("{DIRECTORY}/haproxy.cfg")])
                 .collect(),
         ),
+        // A stop that comes in the middle of a reload gets lost, and then the engine's own restart
+        // waits for this front, which has closed the port: no longer than for the application.
+        stop_timeout: job.spec.stop_timeout.map(i64::from),
         labels: Some(labels.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()),
         exposed_ports: Some(job.spec.publish.iter().map(|one| one.container_key()).collect()),
         host_config: Some(HostConfig {
