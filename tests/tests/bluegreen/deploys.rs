@@ -37,7 +37,8 @@ fn as_many_releases_are_kept_as_asked_for() {
         let mut there: Vec<String> =
             app.of_role("release").iter().map(|one| text_of(one, "Id").to_owned()).collect();
         let mut expected: Vec<String> = ids.iter().rev().take(3).cloned().collect();
-        (there.sort(), expected.sort());
+        there.sort();
+        expected.sort();
         assert_eq!(there, expected, "after {note}");
     }
 }
