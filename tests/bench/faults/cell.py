@@ -95,7 +95,7 @@ class Site:
     def ready(self):
         """Has a release serve, and one before it kept."""
         server.clear(self.app)
-        self.live = None
+        self.live, self.front = None, 0
         for _ in range(2):
             begun, tool = time.monotonic(), self.deploy([])
             code = tool.wait(LIMIT)

@@ -11,8 +11,8 @@ use slipway_engine::bollard::models::{
 };
 use slipway_engine::bollard::query_parameters::{
     CreateContainerOptions, InspectContainerOptions, KillContainerOptions, ListContainersOptions,
-    LogsOptions, RemoveContainerOptions, RemoveImageOptions, StartContainerOptions,
-    StopContainerOptions,
+    ListImagesOptions, LogsOptions, RemoveContainerOptions, RemoveImageOptions,
+    StartContainerOptions, StopContainerOptions,
 };
 use slipway_engine::{Error, LayerState};
 
@@ -118,6 +118,17 @@ impl Host for Remote {
                 architecture: seen.architecture.unwrap_or_default(),
                 repo_digests: seen.repo_digests.unwrap_or_default(),
             }))
+        })
+        .await
+    }
+
+    async fn image_names(&self) -> Result<HashMap<String, String>> {
+        self.call("listing the images", QUICK, async |engine| {
+            let found = engine.docker().list_images(None::<ListImagesOptions>).await?;
+            let names = found.into_iter().flat_map(|one| {
+                one.repo_digests.into_iter().map(move |name| (name, one.id.clone()))
+            });
+            Ok(names.collect())
         })
         .await
     }

@@ -24,7 +24,8 @@ use crate::job::Job;
 use crate::lock::{Held, Who, acquire};
 use crate::look::Look;
 use crate::options::{Options, Strategy};
-use crate::record;
+use crate::prune;
+use crate::record::{self, Record};
 use crate::recreate::{self, Guard, Report};
 use crate::remote::{Remote, Trace};
 use crate::rollback::{self, Back};
@@ -220,12 +221,31 @@ pub(crate) async fn swap<H: FrontHost + Volumes + Look>(
     // Within what is left of the grace after a signal.
     let limit = if cancelled.is_cancelled() { RECORD_HURRIED } else { RECORD };
     let why = match tokio::time::timeout(limit, record::keep(host, job, &report)).await {
-        Ok(Ok(())) => return report,
+        Ok(Ok(records)) => {
+            tidy(host, place, job, ui, &report, &records).await;
+            return report;
+        }
         Ok(Err(error)) => error.to_string(),
         Err(_) => format!("it took longer than {} s", limit.as_secs()),
     };
     ui.warn(&format!("{place}: the history misses how this ended: {}", job.scrub.text(&why)));
     report
+}
+
+/// Where the release serves, removes the images that no release needs any more.
+async fn tidy<H: FrontHost>(
+    host: &H,
+    place: &str,
+    job: &Job,
+    ui: &Ui,
+    report: &Report,
+    records: &[Record],
+) {
+    if matches!(report.outcome.outcome, Some(Outcome::Deployed | Outcome::Unchanged))
+        && let Err(error) = prune::forgotten(host, job, records).await
+    {
+        ui.warn(&format!("{place}: the release serves, and old images are not removed: {error}"));
+    }
 }
 
 /// What came of a host on which nothing was done.

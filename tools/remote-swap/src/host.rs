@@ -1,6 +1,6 @@
 //! What a deploy asks of a host: a narrow trait, so that tests can make any of it fail.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -136,6 +136,8 @@ pub(crate) trait Host {
     async fn registry(&self, job: &Job, host: &Platform, proxied: bool) -> Remotely;
     /// The image, if the host has it under exactly this reference.
     async fn image(&self, reference: &str) -> Result<Option<LocalImage>>;
+    /// The ids of all images that have a name by digest, by those names.
+    async fn image_names(&self) -> Result<HashMap<String, String>>;
     /// The ids of the images that containers are made of, whosever they are.
     async fn images_in_use(&self) -> Result<HashSet<String>>;
     /// Takes this name from an image, and removes it if it has no other; not if it is used.

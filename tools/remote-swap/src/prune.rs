@@ -1,7 +1,7 @@
 //! Removing old releases of the application, and the images that nothing needs any more.
 //!
 //! Only what is known to be this application's: containers with its label, and images under the
-//! references that those containers carry. Nothing is found by a pattern.
+//! references that those containers or the history carry. Nothing is found by a pattern.
 
 use std::collections::BTreeSet;
 
@@ -9,6 +9,7 @@ use crate::container::{Container, Role, Status, label};
 use crate::error::HostError;
 use crate::host::Host;
 use crate::job::Job;
+use crate::record::Record;
 
 /// What is to be removed.
 #[derive(Debug)]
@@ -55,18 +56,55 @@ pub(crate) async fn releases<H: Host>(host: &H, job: &Job) -> Result<(), HostErr
     images(host, &plan.references).await
 }
 
+/// Removes the images that the history tells of and no release needs any more: those of deploys
+/// that failed, and of a run that was killed between a container and its image.
+pub(crate) async fn forgotten<H: Host>(
+    host: &H,
+    job: &Job,
+    newest_first: &[Record],
+) -> Result<(), HostError> {
+    let all = host.containers(&job.app).await?;
+    let references: Vec<(&str, bool)> = newest_first
+        .iter()
+        .map(|record| (record.entry.reference.as_str(), record.is_good()))
+        .collect();
+    images(host, &unneeded(&all, &references, job.keep)).await
+}
+
+/// The references, newest first and each with whether it served, that are not of one of the
+/// releases to keep: those with a container, and then the last that served.
+fn unneeded<'a>(
+    all: &[Container],
+    newest_first: &[(&'a str, bool)],
+    keep: usize,
+) -> BTreeSet<&'a str> {
+    let mut stays: BTreeSet<&str> =
+        all.iter().filter_map(|one| one.label(label::REFERENCE)).collect();
+    let releases = all.iter().filter(|one| one.role() == Role::Release).count();
+    let mut places = keep.saturating_sub(releases);
+    for (reference, _) in newest_first.iter().filter(|(_, served)| *served) {
+        if places > 0 && stays.insert(reference) {
+            places -= 1;
+        }
+    }
+    let gone = newest_first.iter().map(|(reference, _)| *reference);
+    gone.filter(|reference| !stays.contains(reference)).collect()
+}
+
 /// Removes these names of images, except of those that some container uses, whosever it is. An
 /// image that has other names only loses this one.
 async fn images<H: Host>(host: &H, references: &BTreeSet<&str>) -> Result<(), HostError> {
     if references.is_empty() {
         return Ok(());
     }
+    let there = host.image_names().await?;
+    let mut there = references.iter().filter_map(|one| Some((*one, there.get(*one)?))).peekable();
+    if there.peek().is_none() {
+        return Ok(());
+    }
     let used = host.images_in_use().await?;
-    for reference in references {
-        let image = host.image(reference).await?;
-        if image.is_some_and(|image| !used.contains(&image.id)) {
-            host.remove_image(reference).await?;
-        }
+    for (reference, _) in there.filter(|(_, id)| !used.contains(*id)) {
+        host.remove_image(reference).await?;
     }
     Ok(())
 }
@@ -100,6 +138,25 @@ mod tests {
         assert_eq!(of(3), (vec!["web-1", "web-2"], vec!["a"]));
         assert_eq!(of(2), (vec!["web-1", "web-2", "web-3"], vec!["a", "c"]));
         assert_eq!(of(9), (vec![], vec![]));
+    }
+
+    #[test]
+    fn what_the_history_tells_of_goes_beyond_the_releases_that_are_kept() {
+        let all = [release(5, Status::Running, true, "e"), release(4, Status::Stopped, false, "d")];
+        let history = [
+            ("f", false),
+            ("e", true),
+            ("x", false),
+            ("d", true),
+            ("c", true),
+            ("b", true),
+            ("c", true),
+        ];
+        let of = |keep| unneeded(&all, &history, keep).into_iter().collect::<String>();
+        assert_eq!(of(2), "bcfx");
+        // Somebody removed the container of a release that was to be kept.
+        assert_eq!(of(3), "bfx");
+        assert_eq!(of(9), "fx");
     }
 
     prop_compose! {

@@ -184,7 +184,7 @@ impl Record {
     }
 
     /// Whether it served, and can be deployed again as it was.
-    fn is_good(&self) -> bool {
+    pub(crate) fn is_good(&self) -> bool {
         self.entry.outcome == Outcome::Deployed && self.spec.is_some()
     }
 }
@@ -236,11 +236,12 @@ fn surplus(newest_first: &[Record]) -> Vec<&str> {
 }
 
 /// Writes down how a deploy ended, and what an earlier run was killed before it could write.
+/// Answers the application's records, the newest first.
 pub(crate) async fn keep<H: Host + Volumes + Look>(
     host: &H,
     job: &Job,
     report: &Report,
-) -> Result<()> {
+) -> Result<Vec<Record>> {
     if let Some(record) = Record::of(job, report) {
         write(host, &job.app, &record).await?;
     }
@@ -252,7 +253,8 @@ pub(crate) async fn keep<H: Host + Volumes + Look>(
         write(host, &job.app, &record).await?;
         all = list(host, &job.app).await?;
     }
-    trim(host, &job.app, &all).await
+    trim(host, &job.app, &all).await?;
+    Ok(all)
 }
 
 /// The record of a deploy that wrote none, from what its container tells.

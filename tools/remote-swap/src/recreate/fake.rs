@@ -71,6 +71,8 @@ pub(crate) struct Fake {
     /// What the registry tells of an image whose name has `unpulled` in it.
     pub(crate) remotely: RefCell<Remotely>,
     pulled: Cell<bool>,
+    /// Of what was pulled or run.
+    pub(crate) image_names: RefCell<HashSet<String>>,
     pub(crate) removed_images: RefCell<Vec<String>>,
 }
 
@@ -104,6 +106,7 @@ impl Fake {
             free: Cell::new(Some(1 << 40)),
             remotely: RefCell::default(),
             pulled: Cell::default(),
+            image_names: RefCell::default(),
             removed_images: RefCell::default(),
         }
     }
@@ -115,6 +118,7 @@ impl Fake {
             clock: self.clock.clone(),
             fronts: self.fronts.clone(),
             network: self.network.clone(),
+            image_names: self.image_names.clone(),
             ..Self::new()
         }
     }
@@ -330,6 +334,14 @@ impl Host for Fake {
         .await
     }
 
+    async fn image_names(&self) -> Result<HashMap<String, String>> {
+        self.act("image names", |_| {
+            let names = self.image_names.borrow();
+            Ok(names.iter().map(|name| (name.clone(), image_id(name))).collect())
+        })
+        .await
+    }
+
     async fn images_in_use(&self) -> Result<HashSet<String>> {
         self.act("images", |all| Ok(all.iter().map(|one| one.image_id.clone()).collect())).await
     }
@@ -337,6 +349,7 @@ impl Host for Fake {
     async fn remove_image(&self, reference: &str) -> Result<()> {
         self.act(&format!("remove image {reference}"), |all| {
             assert!(all.iter().all(|one| one.image_id != image_id(reference)), "it is used");
+            self.image_names.borrow_mut().remove(reference);
             self.removed_images.borrow_mut().push(reference.to_owned());
             Ok(())
         })
@@ -373,6 +386,7 @@ impl Host for Fake {
             self.environments.borrow_mut().insert(id.clone(), environment);
             let mut one = crate::plan::tests::container(0, Role::Release, Status::Created, false);
             one.image_id = image_id(&labels[label::REFERENCE]);
+            self.image_names.borrow_mut().insert(labels[label::REFERENCE].clone());
             let networks = body.networking_config.and_then(|config| config.endpoints_config);
             let wanted = networks
                 .into_iter()

@@ -268,3 +268,41 @@ async fn behind_a_front_it_goes_back_by_the_same_strategy() {
     }
     assert!(back(&fake, &[], None).await.report.failure.is_some());
 }
+
+#[tokio::test(start_paused = true)]
+async fn no_image_outlasts_the_releases_that_are_kept() {
+    let images = |fake: &Fake| {
+        let mut names: Vec<String> = fake.image_names.borrow().iter().cloned().collect();
+        names.sort();
+        let name = |one: &String| one.split(['/', '@']).nth(1).unwrap().to_owned();
+        names.iter().map(name).collect::<Vec<_>>()
+    };
+    let kept = async |fake: &Fake, name: &str| {
+        let job = Job { keep: 2, ..job(name) };
+        fleet::swap(fake, "host", &job, &ui(), &fake.cancelled, None).await
+    };
+    // A run that ends anywhere, as between a container and its image.
+    let begin = async || {
+        let fake = Fake::new();
+        for name in ["one", "two"] {
+            kept(&fake, name).await;
+        }
+        fake.again(Fault::None)
+    };
+    let whole = begin().await;
+    kept(&whole, "three").await;
+    assert_eq!(images(&whole), ["three", "two"]);
+    for n in 0..whole.calls.get() {
+        let fake = begin().await.again(Fault::Gone(n));
+        kept(&fake, "three").await;
+        let context = format!("{:?}", fake.journal.borrow().get(n));
+        let fake = fake.again(Fault::None);
+        assert!(kept(&fake, "three").await.failure.is_none(), "{context}");
+        assert_eq!(images(&fake), ["three", "two"], "{context}");
+    }
+    // One that never served.
+    assert!(kept(&whole, "crash").await.failure.is_some());
+    assert_eq!(images(&whole), ["crash", "three", "two"]);
+    kept(&whole, "three").await;
+    assert_eq!(images(&whole), ["three", "two"]);
+}
