@@ -4,19 +4,19 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use bollard_buildkit_proto::moby::buildkit::v1::StatusResponse;
-use http::Method;
-use prost::Message as _;
-use serde::Deserialize;
-use slipway_engine::{ApiVersion, Engine, Message, Request};
+use bollard_buildkit_proto::moby::buildkit::v1::SolveRequest;
+use slipway_engine::{ApiVersion, Engine};
 use slipway_shell::{Step, Ui};
 
+use crate::cache::Cache;
+use crate::control::{Control, SolveError};
 use crate::diagnose::diagnose;
 use crate::digest;
 use crate::error::Error;
+use crate::flags::{Anew, HOST_GATEWAY, Host, Limit};
+use crate::needs;
 use crate::plan::{Dockerfile, Names};
+use crate::request::request;
 use crate::secrets::{Login, Secrets};
 use crate::session::{Offer, Session, Source, VirtualFile};
 use crate::trace::Trace;
@@ -32,10 +32,15 @@ pub(crate) struct Job<'a> {
     pub(crate) args: BTreeMap<String, String>,
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) target: Option<&'a str>,
-    pub(crate) platform: Option<&'a str>,
+    pub(crate) platforms: Vec<String>,
     pub(crate) network: Option<&'a str>,
-    pub(crate) no_cache: bool,
+    pub(crate) anew: Anew,
+    pub(crate) cache_from: Vec<Cache>,
+    pub(crate) cache_to: Vec<Cache>,
     pub(crate) pull: bool,
+    pub(crate) hosts: Vec<Host>,
+    pub(crate) shm_size: Option<u64>,
+    pub(crate) limits: Vec<Limit>,
     pub(crate) secrets: Secrets,
     pub(crate) login: Option<Login>,
 }
@@ -46,12 +51,6 @@ pub(crate) struct Built {
     pub(crate) id: String,
     pub(crate) steps: u32,
     pub(crate) cached_steps: u32,
-}
-
-#[derive(Deserialize)]
-struct ImageId {
-    #[serde(rename = "ID")]
-    id: String,
 }
 
 /// Builds. Dropping the future closes the connections, which ends the build
@@ -68,6 +67,7 @@ pub(crate) async fn build(
             found: engine.api_version().to_string(),
         });
     }
+    needs::check(engine, &job).await?;
     let offer = Offer {
         shared_key: shared_key(job.context),
         context: Source::Directory(job.context.to_owned()),
@@ -77,12 +77,18 @@ pub(crate) async fn build(
     };
     let session = Session::open(engine, offer).await?;
     let failure = session.failure();
-    let request = request(&job, session.id());
+    let control = Control::open(engine).await?;
+    let gateway = if job.hosts.iter().any(|host| host.address == HOST_GATEWAY) {
+        Some(control.host_gateway(engine).await?)
+    } else {
+        None
+    };
+    let request = request(&job, session.id(), gateway.as_deref());
 
     let mut trace = Trace::default();
     let result = {
         let mut serving = std::pin::pin!(session.serve());
-        let mut building = std::pin::pin!(follow(engine, request, &mut trace, ui, live));
+        let mut building = std::pin::pin!(follow(&control, request, &mut trace, ui, live));
         // The session may end first; the build's answer then says why.
         tokio::select! {
             result = &mut building => result,
@@ -98,86 +104,33 @@ pub(crate) async fn build(
     Ok(Built { id, steps, cached_steps })
 }
 
-/// Reads the answer to its end and returns the image's id.
+/// Follows the build to its end and answers the image's id.
 async fn follow(
-    engine: &Engine,
-    request: Request,
+    control: &Control,
+    request: SolveRequest,
     trace: &mut Trace,
     ui: &Ui,
     live: &Step,
-) -> Result<String, slipway_engine::Error> {
-    let mut id = None;
-    let messages = engine.messages(request).await?;
-    messages
-        .drain(|message| match message.id.as_deref() {
-            Some("moby.buildkit.trace") => {
-                if let Some(report) = report(message) {
-                    trace.apply(report, &mut |line| ui.raw(line));
-                    live.update(trace.current().unwrap_or_default());
-                }
-            }
-            Some("moby.image.id") => {
-                let told = message
-                    .aux
-                    .as_ref()
-                    .and_then(|aux| serde_json::from_str::<ImageId>(aux.get()).ok());
-                id = told.map(|told| told.id).or(id.take());
-            }
-            _ => {}
+) -> Result<String, SolveError> {
+    let told = control
+        .solve(request, |report| {
+            trace.apply(report, &mut |line| ui.raw(line));
+            live.update(trace.current().unwrap_or_default());
         })
         .await?;
-    id.ok_or_else(|| slipway_engine::Error::Protocol {
-        what: "the build ended without an image id".to_owned(),
+    told.get("containerimage.digest").cloned().ok_or_else(|| {
+        let what = "the build ended without an image id".to_owned();
+        SolveError::Other(slipway_engine::Error::Protocol { what }.into())
     })
 }
 
-/// A trace: protobuf in base64 in JSON. One that cannot be read is passed
-/// over, since it is only an account.
-fn report(message: &Message) -> Option<StatusResponse> {
-    let text: String = serde_json::from_str(message.aux.as_ref()?.get()).ok()?;
-    StatusResponse::decode(STANDARD.decode(text).ok()?.as_slice()).ok()
-}
-
-fn explain(error: slipway_engine::Error, trace: &Trace, job: &Job<'_>) -> Error {
-    use slipway_engine::Error as E;
+fn explain(error: SolveError, trace: &Trace, job: &Job<'_>) -> Error {
     match error {
-        E::Api { message, .. }
-        | E::Registry { message, .. }
-        | E::NotFound { message }
-        | E::Conflict { message }
-        | E::DiskFull { message } => {
+        SolveError::Refused(message) => {
             diagnose(&message, trace, &job.dockerfile.path, &job.dockerfile.text, job.target)
         }
-        other => other.into(),
+        SolveError::Other(error) => error,
     }
-}
-
-fn request(job: &Job<'_>, session: &str) -> Request {
-    // Maps of texts always have a JSON form.
-    let json = |map: &BTreeMap<String, String>| serde_json::to_string(map).unwrap_or_default();
-    let names: Vec<String> = job.names.all.iter().map(ToString::to_string).collect();
-    let (args, labels) = (json(&job.args), json(&job.labels));
-    let mut query = vec![
-        ("version", "2"),
-        ("remote", "client-session"),
-        ("session", session),
-        ("buildid", session),
-        ("dockerfile", &job.dockerfile.name),
-        ("buildargs", &args),
-        ("labels", &labels),
-        ("rm", "1"),
-    ];
-    query.extend(names.iter().map(|name| ("t", name.as_str())));
-    let optional =
-        [("target", job.target), ("platform", job.platform), ("networkmode", job.network)];
-    query.extend(optional.into_iter().filter_map(|(key, value)| Some((key, value?))));
-    if job.no_cache {
-        query.push(("nocache", "1"));
-    }
-    if job.pull {
-        query.push(("pull", "1"));
-    }
-    Request::new(Method::POST, "/build").query(query)
 }
 
 fn virtual_files(dockerfile: &Dockerfile) -> Vec<VirtualFile> {

@@ -39,6 +39,8 @@ pub(crate) enum Error {
         "the engine at {endpoint} has no BuildKit: its API is {found}, which is older than 1.39"
     )]
     NoBuildKit { endpoint: String, found: String },
+    #[error("this engine cannot do {option}: {why}")]
+    EngineCannot { option: &'static str, why: String, hint: &'static str },
     #[error("the engine's disk is full: {why}")]
     DiskFull { why: String },
     #[error("the engine said {told} was built, but does not have it: {why}")]
@@ -109,7 +111,7 @@ impl Error {
             Self::SecretMissing { .. } | Self::SecretNotGiven { .. } => Code::BuildSecretMissing,
             Self::Step { .. } | Self::Build { .. } => Code::BuildFailed,
             Self::BaseImage { .. } => Code::BaseImageUnavailable,
-            Self::NoBuildKit { .. } => Code::EngineUnsupported,
+            Self::NoBuildKit { .. } | Self::EngineCannot { .. } => Code::EngineUnsupported,
             Self::DiskFull { .. } | Self::Engine(E::DiskFull { .. }) => Code::DiskFull,
             Self::ImageLost { .. } => Code::ImageNotFound,
             Self::Engine(E::Unreachable { .. } | E::Interrupted { .. }) => Code::EngineUnreachable,
@@ -152,6 +154,7 @@ impl Error {
             }
             Self::Step { step } => step_hint(step).to_owned(),
             Self::BaseImage { fault, .. } => base_hint(*fault).to_owned(),
+            Self::EngineCannot { hint, .. } => (*hint).to_owned(),
             Self::NoBuildKit { .. } => "use Docker 20.10 or newer".to_owned(),
             Self::DiskFull { .. } | Self::Engine(E::DiskFull { .. }) => {
                 "make room on the engine's disk, such as with `docker builder prune`".to_owned()

@@ -7,16 +7,21 @@
 //! people and an error that says what to do ([`trace`], [`diagnose`]).
 
 mod build;
+mod cache;
 mod ci;
 mod context;
+mod control;
 mod diagnose;
 mod digest;
 mod dockerfile;
 mod error;
+mod flags;
 mod git;
 mod ignore;
+mod needs;
 mod options;
 mod plan;
+mod request;
 mod secrets;
 mod session;
 mod trace;
@@ -66,7 +71,15 @@ async fn image(options: &Options, login: Option<Login>, context: &Context) -> Re
     let directory = plan::context(options)?;
     let dockerfile = plan::dockerfile(options, &directory)?;
     let secrets = Secrets::load(&options.secret)?;
-    let network = plan::network(options)?;
+    let network = flags::network(options.network.as_deref())?;
+    let platforms = flags::platforms(options.platform.as_deref())?;
+    let anew = flags::anew(options.no_cache, &options.no_cache_filter)?;
+    let cache_from = each(&options.cache_from, cache::from)?;
+    let cache_to = each(&options.cache_to, cache::to)?;
+    let hosts = each(&options.add_host, flags::host)?;
+    let shm_size = options.shm_size.as_ref().map(|text| flags::size("--shm-size", text));
+    let shm_size = shm_size.transpose()?;
+    let limits = each(&options.ulimit, flags::limit)?;
     let revision = match git::look(&directory).await {
         Found::Revision(revision) => Some(revision),
         Found::Nothing => None,
@@ -89,9 +102,14 @@ async fn image(options: &Options, login: Option<Login>, context: &Context) -> Re
         args,
         labels,
         target: options.target.as_deref(),
-        platform: options.platform.as_deref(),
+        platforms,
         network,
-        no_cache: options.no_cache,
+        anew,
+        cache_from,
+        cache_to,
+        hosts,
+        shm_size,
+        limits,
         pull: options.pull,
         secrets,
         login,
@@ -101,6 +119,11 @@ async fn image(options: &Options, login: Option<Login>, context: &Context) -> Re
     step.done(&format!("{} ({} of {} steps cached)", built.id, built.cached_steps, built.steps));
     image.build_ms = Some(u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX));
     Ok(image)
+}
+
+/// Reads each of a flag's values.
+fn each<T>(texts: &[String], read: impl Fn(&str) -> Result<T, Error>) -> Result<Vec<T>, Error> {
+    texts.iter().map(|text| read(text)).collect()
 }
 
 /// Asks the engine for the image by the id that the build told.

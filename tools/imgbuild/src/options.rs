@@ -27,7 +27,8 @@ pub struct Options {
     /// The stage to build [default: the last]
     #[arg(long, value_name = "STAGE")]
     pub target: Option<String>,
-    /// The platform to build for, such as linux/amd64 [default: the engine's]
+    /// The platform to build for, such as linux/amd64 [default: the engine's]; several, separated
+    /// by commas, if the engine can
     #[arg(long)]
     pub platform: Option<String>,
     /// A label for the image [repeatable]
@@ -36,6 +37,15 @@ pub struct Options {
     /// Build every step anew
     #[arg(long)]
     pub no_cache: bool,
+    /// Build the steps of this stage anew [repeatable]
+    #[arg(long, value_name = "STAGE")]
+    pub no_cache_filter: Vec<String>,
+    /// Take results from a cache elsewhere: an image, or type=registry or local [repeatable]
+    #[arg(long, value_name = "NAME|type=TYPE[,KEY=VALUE…]")]
+    pub cache_from: Vec<String>,
+    /// Keep results in a cache elsewhere: type=inline, registry or local [repeatable]
+    #[arg(long, value_name = "type=TYPE[,KEY=VALUE…]")]
+    pub cache_to: Vec<String>,
     /// Look for a newer base image even if there is one already
     #[arg(long)]
     pub pull: bool,
@@ -45,4 +55,24 @@ pub struct Options {
     /// The network of RUN steps: default, none or host
     #[arg(long, value_name = "MODE")]
     pub network: Option<String>,
+    /// A host that RUN steps know; the address may be host-gateway [repeatable]
+    #[arg(long, value_name = "HOST:ADDRESS")]
+    pub add_host: Vec<String>,
+    /// The size of /dev/shm in RUN steps, such as 128m
+    #[arg(long, value_name = "SIZE")]
+    pub shm_size: Option<String>,
+    /// A limit of RUN steps, such as nofile=1024:2048 [repeatable]
+    #[arg(long, value_name = "NAME=SOFT[:HARD]")]
+    pub ulimit: Vec<String>,
+}
+
+#[cfg(test)]
+impl Options {
+    /// Those of a build of `context` without any flag.
+    pub(crate) fn of(context: &std::path::Path) -> Self {
+        use clap::FromArgMatches as _;
+        let command = Self::augment_args(clap::Command::new("imgbuild").no_binary_name(true));
+        let matches = command.get_matches_from([context]);
+        Self::from_arg_matches(&matches).unwrap()
+    }
 }

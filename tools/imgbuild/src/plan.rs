@@ -213,37 +213,13 @@ pub(crate) fn labels(
     Ok(labels)
 }
 
-/// The engine's word for `--network`.
-pub(crate) fn network(options: &Options) -> Result<Option<&str>, Error> {
-    match options.network.as_deref() {
-        None | Some("default") => Ok(None),
-        Some(mode @ ("none" | "host")) => Ok(Some(mode)),
-        Some(other) => Err(Error::BadOption {
-            option: "--network",
-            why: format!("`{other}` is not default, none or host"),
-        }),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
 
     fn options(context: &Path) -> Options {
-        Options {
-            context: context.display().to_string(),
-            file: None,
-            tag: Vec::new(),
-            build_arg: Vec::new(),
-            target: None,
-            platform: None,
-            label: Vec::new(),
-            no_cache: false,
-            pull: false,
-            secret: Vec::new(),
-            network: None,
-        }
+        Options::of(context)
     }
 
     fn revision(dirty: bool) -> Revision {
@@ -329,8 +305,6 @@ mod tests {
         assert!(matches!(dockerfile(&options, &real), Err(Error::DockerfileMissing { .. })));
         fs::write(dir.path().join("Dockerfile"), " \n").unwrap();
         assert!(dockerfile(&options, &real).unwrap_err().to_string().contains("empty"));
-        options.network = Some("bridge".into());
-        assert!(network(&options).is_err());
     }
 
     proptest! {
