@@ -9,16 +9,20 @@ use slipway_engine::{ApiVersion, Engine};
 use slipway_shell::{Step, Ui};
 
 use crate::cache::Cache;
+use crate::contexts::{self, Named};
 use crate::control::{Control, SolveError};
 use crate::diagnose::diagnose;
 use crate::digest;
 use crate::error::Error;
 use crate::flags::{Anew, HOST_GATEWAY, Host, Limit};
+use crate::names::Names;
 use crate::needs;
-use crate::plan::{Dockerfile, Names};
+use crate::place::Place;
+use crate::plan::Dockerfile;
 use crate::request::request;
 use crate::secrets::{Login, Secrets};
 use crate::session::{Offer, Session, Source, VirtualFile};
+use crate::ssh::{self, Agents};
 use crate::trace::Trace;
 
 /// The first API version whose engine may have BuildKit (Docker 18.09).
@@ -26,7 +30,10 @@ const BUILDKIT_SINCE: ApiVersion = ApiVersion { major: 1, minor: 39 };
 
 /// Everything that a build needs.
 pub(crate) struct Job<'a> {
-    pub(crate) context: &'a Path,
+    pub(crate) place: &'a Place,
+    /// The context's address, if the engine fetches it.
+    pub(crate) address: Option<String>,
+    pub(crate) contexts: Vec<Named>,
     pub(crate) dockerfile: &'a Dockerfile,
     pub(crate) names: &'a Names,
     pub(crate) args: BTreeMap<String, String>,
@@ -42,6 +49,7 @@ pub(crate) struct Job<'a> {
     pub(crate) shm_size: Option<u64>,
     pub(crate) limits: Vec<Limit>,
     pub(crate) secrets: Secrets,
+    pub(crate) agents: Agents,
     pub(crate) login: Option<Login>,
 }
 
@@ -69,10 +77,14 @@ pub(crate) async fn build(
     }
     needs::check(engine, &job).await?;
     let offer = Offer {
-        shared_key: shared_key(job.context),
-        context: Source::Directory(job.context.to_owned()),
-        dockerfile: Source::Virtual(Arc::new(virtual_files(job.dockerfile))),
+        shared_key: shared_key(&job),
+        directories: directories(&job),
+        archive: match job.place {
+            Place::Archive(path) => Some(path.clone()),
+            _ => None,
+        },
         secrets: std::mem::take(&mut job.secrets),
+        agents: job.agents.clone(),
         login: job.login.take(),
     };
     let session = Session::open(engine, offer).await?;
@@ -127,10 +139,29 @@ async fn follow(
 fn explain(error: SolveError, trace: &Trace, job: &Job<'_>) -> Error {
     match error {
         SolveError::Refused(message) => {
+            if let Some(id) = ssh::not_given(&message) {
+                return Error::SshNotGiven { id };
+            }
             diagnose(&message, trace, &job.dockerfile.path, &job.dockerfile.text, job.target)
         }
         SolveError::Other(error) => error,
     }
+}
+
+/// What the engine may ask for, by the names that it asks with.
+fn directories(job: &Job<'_>) -> BTreeMap<String, Source> {
+    let mut directories: BTreeMap<String, Source> = BTreeMap::new();
+    if let Place::Directory(path) = job.place {
+        directories.insert("context".to_owned(), Source::Directory(path.clone()));
+        let files = Source::Virtual(Arc::new(virtual_files(job.dockerfile)));
+        directories.insert("dockerfile".to_owned(), files);
+    }
+    for named in &job.contexts {
+        if let contexts::Source::Directory(path) = &named.source {
+            directories.insert(named.directory(), Source::Directory(path.clone()));
+        }
+    }
+    directories
 }
 
 fn virtual_files(dockerfile: &Dockerfile) -> Vec<VirtualFile> {
@@ -150,8 +181,9 @@ fn virtual_files(dockerfile: &Dockerfile) -> Vec<VirtualFile> {
 /// The same for every build of this directory on this machine, so that the
 /// engine compares with what it got the last time, and another for every
 /// other directory.
-fn shared_key(context: &Path) -> String {
+fn shared_key(job: &Job<'_>) -> String {
     let host = rustix::system::uname();
     let host = host.nodename().to_string_lossy();
-    digest::hex(format!("slipway\0{host}\0{}", context.display()).as_bytes())
+    let directory = job.place.directory().unwrap_or(Path::new("")).display();
+    digest::hex(format!("slipway\0{host}\0{directory}").as_bytes())
 }

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use bollard_buildkit_proto::moby::buildkit::v1::control_client::ControlClient;
@@ -95,16 +96,23 @@ impl Control {
     pub(crate) async fn host_gateway(&self, engine: &Engine) -> Result<String, Error> {
         let workers = self.client.clone().list_workers(ListWorkersRequest::default()).await;
         let mut workers = workers.map(|answer| answer.into_inner().record).into_iter().flatten();
-        if let Some(told) = workers.find_map(|mut worker| worker.labels.remove(HOST_GATEWAY)) {
+        let told = workers.find_map(|mut worker| worker.labels.remove(HOST_GATEWAY));
+        // An engine without a bridge tells `<nil>`.
+        if let Some(told) = told.filter(|told| told.parse::<IpAddr>().is_ok()) {
             return Ok(told);
         }
-        let bridge: Network = engine.json(Request::new(Method::GET, "/networks/bridge")).await?;
-        let mut ranges = bridge.ipam.config.into_iter().flatten();
-        ranges.find_map(|range| range.gateway).ok_or_else(|| Error::EngineCannot {
+        let unknown = |why: &str| Error::EngineCannot {
             option: "--add-host",
-            why: "its bridge tells no address for host-gateway".to_owned(),
+            why: format!("it {why}, which host-gateway stands for"),
             hint: "give the address itself",
-        })
+        };
+        let asked = engine.json::<Network>(Request::new(Method::GET, "/networks/bridge")).await;
+        let bridge = match asked {
+            Err(slipway_engine::Error::NotFound { .. }) => return Err(unknown("has no bridge")),
+            asked => asked?,
+        };
+        let mut ranges = bridge.ipam.config.into_iter().flatten();
+        ranges.find_map(|range| range.gateway).ok_or_else(|| unknown("tells no bridge's address"))
     }
 }
 

@@ -6,11 +6,15 @@ use serde_json::json;
 use slipway_engine::RegistryFault;
 use slipway_release::{Code, Failure, exit};
 
+use crate::ssh::BadKey;
+
 /// Why there is no image.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     #[error("the directory {path} {why}", path = path.display())]
     ContextMissing { path: PathBuf, why: String },
+    #[error("{path} is neither a directory nor a tar archive", path = path.display())]
+    NoArchive { path: PathBuf },
     #[error("there is no Dockerfile at {path}", path = path.display())]
     DockerfileMissing { path: PathBuf, beside: Option<PathBuf> },
     #[error("{place}: {why}", place = place(path, *line))]
@@ -27,6 +31,10 @@ pub(crate) enum Error {
     SecretMissing { id: String, why: String },
     #[error("the Dockerfile wants the secret `{id}`, which was not given")]
     SecretNotGiven { id: String },
+    #[error("the SSH key {path} cannot be used: {why}", path = path.display())]
+    BadSshKey { path: PathBuf, why: BadKey },
+    #[error("the Dockerfile wants the SSH agent `{id}`, which was not given")]
+    SshNotGiven { id: String },
     #[error("the stage `{stage}` is not in {path}", path = path.display())]
     StageMissing { stage: String, path: PathBuf },
     #[error("{}", step.sentence())]
@@ -101,14 +109,17 @@ impl Error {
     fn code(&self) -> Code {
         use slipway_engine::Error as E;
         match self {
-            Self::ContextMissing { .. } => Code::ContextNotFound,
+            Self::ContextMissing { .. } | Self::NoArchive { .. } => Code::ContextNotFound,
             Self::DockerfileMissing { .. } => Code::DockerfileNotFound,
             Self::Dockerfile { .. } | Self::StageMissing { .. } | Self::BadIgnoreFile { .. } => {
                 Code::DockerfileInvalid
             }
             Self::Unreadable { .. } | Self::NameNotText { .. } => Code::FileUnreadable,
             Self::BadOption { .. } => Code::Usage,
-            Self::SecretMissing { .. } | Self::SecretNotGiven { .. } => Code::BuildSecretMissing,
+            Self::SecretMissing { .. } | Self::SecretNotGiven { .. } | Self::SshNotGiven { .. } => {
+                Code::BuildSecretMissing
+            }
+            Self::BadSshKey { .. } => Code::SshKeyUnusable,
             Self::Step { .. } | Self::Build { .. } => Code::BuildFailed,
             Self::BaseImage { .. } => Code::BaseImageUnavailable,
             Self::NoBuildKit { .. } | Self::EngineCannot { .. } => Code::EngineUnsupported,
@@ -130,6 +141,9 @@ impl Error {
             Self::DockerfileMissing { beside: None, .. } => {
                 "give the directory that holds it, or --file PATH".to_owned()
             }
+            Self::NoArchive { .. } => {
+                "give the directory to build, or an archive of it; a Dockerfile goes with --file".to_owned()
+            }
             Self::ContextMissing { .. } => "give the directory to build as the argument".to_owned(),
             Self::Unreadable { source, .. }
                 if source.kind() == std::io::ErrorKind::IsADirectory =>
@@ -139,6 +153,15 @@ impl Error {
             Self::Unreadable { .. } => "make it readable, or name it in .dockerignore".to_owned(),
             Self::NameNotText { .. } => {
                 "rename it, or keep its directory out with .dockerignore".to_owned()
+            }
+            Self::BadSshKey { why: BadKey::Encrypted, .. } => {
+                "add it to an agent with ssh-add, and give --ssh default".to_owned()
+            }
+            Self::BadSshKey { .. } => {
+                "an agent takes more kinds: ssh-add it, and give --ssh default; or make one with ssh-keygen -t ed25519".to_owned()
+            }
+            Self::SshNotGiven { id } => {
+                format!("give --ssh {id} for your agent, or --ssh {id}=KEYFILE")
             }
             Self::SecretNotGiven { id } => {
                 format!("give --secret id={id},src=FILE or --secret id={id},env=NAME")

@@ -115,7 +115,7 @@ async fn git(directory: &Path, arguments: &[&str]) -> Option<Output> {
 
 /// The URL without a user's password, and for http without the user as well,
 /// who may be a token.
-fn without_credentials(url: &str) -> String {
+pub(crate) fn without_credentials(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {
         return url.to_owned();
     };

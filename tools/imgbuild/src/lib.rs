@@ -6,10 +6,12 @@
 //! asks for ([`session`]), and turns its account of the build into lines for
 //! people and an error that says what to do ([`trace`], [`diagnose`]).
 
+mod archive;
 mod build;
 mod cache;
 mod ci;
 mod context;
+mod contexts;
 mod control;
 mod diagnose;
 mod digest;
@@ -18,12 +20,16 @@ mod error;
 mod flags;
 mod git;
 mod ignore;
+mod names;
 mod needs;
 mod options;
+mod place;
 mod plan;
+mod remote;
 mod request;
 mod secrets;
 mod session;
+mod ssh;
 mod trace;
 
 use std::collections::BTreeMap;
@@ -34,11 +40,14 @@ use slipway_release::{Document, Failure, Image, Registry};
 use slipway_shell::{Context, Tool};
 
 use build::{Built, Job};
+use contexts::Named;
 use error::Error;
 use git::{Found, Revision};
+use names::Names;
 pub use options::Options;
-use plan::Names;
+use place::Place;
 use secrets::{Login, Secrets};
+use ssh::Agents;
 
 /// The tool.
 pub struct ImgBuild;
@@ -68,9 +77,11 @@ fn login(registry: Option<Registry>) -> Option<Login> {
 
 async fn image(options: &Options, login: Option<Login>, context: &Context) -> Result<Image, Error> {
     let begun = Instant::now();
-    let directory = plan::context(options)?;
-    let dockerfile = plan::dockerfile(options, &directory)?;
+    let place = Place::of(&options.context)?;
+    let contexts = each(&options.build_context, Named::parse)?;
+    let dockerfile = plan::dockerfile(options, &place)?;
     let secrets = Secrets::load(&options.secret)?;
+    let agents = Agents::load(&options.ssh)?;
     let network = flags::network(options.network.as_deref())?;
     let platforms = flags::platforms(options.platform.as_deref())?;
     let anew = flags::anew(options.no_cache, &options.no_cache_filter)?;
@@ -80,15 +91,8 @@ async fn image(options: &Options, login: Option<Login>, context: &Context) -> Re
     let shm_size = options.shm_size.as_ref().map(|text| flags::size("--shm-size", text));
     let shm_size = shm_size.transpose()?;
     let limits = each(&options.ulimit, flags::limit)?;
-    let revision = match git::look(&directory).await {
-        Found::Revision(revision) => Some(revision),
-        Found::Nothing => None,
-        Found::Refused(why) => {
-            context.ui.warn(&format!("the image will not know its revision: {why}"));
-            None
-        }
-    };
-    let names = Names::work_out(options, &directory, &dockerfile.path, revision.as_ref())?;
+    let revision = revision(&place, context).await;
+    let names = Names::work_out(options, &place, &dockerfile.path, revision.as_ref())?;
     let args = plan::build_args(options, names.version(), revision.as_ref())?;
     let labels = plan::labels(options, names.version(), revision.as_ref())?;
 
@@ -96,7 +100,9 @@ async fn image(options: &Options, login: Option<Login>, context: &Context) -> Re
     let shown: Vec<String> = names.all.iter().map(ToString::to_string).collect();
     let step = context.ui.step(format!("building {}", shown.join(", ")));
     let job = Job {
-        context: &directory,
+        address: address(&place, revision.as_ref()),
+        place: &place,
+        contexts,
         dockerfile: &dockerfile,
         names: &names,
         args,
@@ -112,6 +118,7 @@ async fn image(options: &Options, login: Option<Login>, context: &Context) -> Re
         limits,
         pull: options.pull,
         secrets,
+        agents,
         login,
     };
     let built = build::build(&engine, job, &context.ui, &step).await?;
@@ -119,6 +126,36 @@ async fn image(options: &Options, login: Option<Login>, context: &Context) -> Re
     step.done(&format!("{} ({} of {} steps cached)", built.id, built.cached_steps, built.steps));
     image.build_ms = Some(u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX));
     Ok(image)
+}
+
+/// What git knows of the place; that it does not answer ends nothing.
+async fn revision(place: &Place, context: &Context) -> Option<Revision> {
+    let why = match place {
+        Place::Directory(directory) => match git::look(directory).await {
+            Found::Revision(revision) => return Some(revision),
+            Found::Nothing => return None,
+            Found::Refused(why) => why,
+        },
+        Place::Repository(repository) => match remote::look(repository).await {
+            Ok(revision) => return Some(revision),
+            Err(why) => why,
+        },
+        Place::Archive(_) | Place::Address(_) => return None,
+    };
+    context.ui.warn(&format!("the image will not know its revision: {why}"));
+    None
+}
+
+/// The address of a context that the engine fetches.
+fn address(place: &Place, revision: Option<&Revision>) -> Option<String> {
+    match place {
+        Place::Directory(_) => None,
+        Place::Archive(_) => Some(session::archive_address()),
+        Place::Repository(repository) => {
+            Some(repository.address(revision.map(|revision| revision.commit.as_str())))
+        }
+        Place::Address(address) => Some(address.clone()),
+    }
 }
 
 /// Reads each of a flag's values.

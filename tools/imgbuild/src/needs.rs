@@ -9,7 +9,7 @@ use crate::build::Job;
 use crate::cache::Place;
 use crate::error::Error;
 
-/// Docker 23, whose BuildKit is the first to know the limits of steps.
+/// Docker 23, whose BuildKit is the first to know named contexts and limits of steps.
 const DOCKER_23: ApiVersion = ApiVersion { major: 1, minor: 42 };
 
 /// What tells engines apart.
@@ -39,6 +39,7 @@ fn wants_store(job: &Job<'_>) -> Option<&'static str> {
 fn judge(job: &Job<'_>, facts: Facts) -> Result<(), Error> {
     let newer = [
         ("--shm-size", job.shm_size.is_some()),
+        ("--build-context", !job.contexts.is_empty()),
         ("--ulimit", !job.limits.is_empty()),
     ];
     if facts.api < DOCKER_23

@@ -12,10 +12,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Args, Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Options {
-    /// The directory to build
-    #[arg(value_name = "DIRECTORY", default_value = ".")]
+    /// The directory to build; or a tar archive (a file, or a descriptor as /dev/fd/3), or an
+    /// address that the engine fetches: of an archive, or of git as URL.git#REF:DIRECTORY
+    #[arg(value_name = "CONTEXT", default_value = ".")]
     pub context: String,
-    /// The Dockerfile [default: Dockerfile in the directory]
+    /// The Dockerfile [default: Dockerfile in the directory]; a path inside of what is no directory
     #[arg(long, short, value_name = "PATH")]
     pub file: Option<String>,
     /// A name for the image; NAME alone gets the tag that is made from git [repeatable]
@@ -24,6 +25,10 @@ pub struct Options {
     /// A value for an ARG; NAME alone takes the value from the environment [repeatable]
     #[arg(long, value_name = "NAME[=VALUE]")]
     pub build_arg: Vec<String>,
+    /// A further source for FROM, COPY --from and RUN --mount: a directory, docker-image://IMAGE or
+    /// an address [repeatable]
+    #[arg(long, value_name = "NAME=SOURCE")]
+    pub build_context: Vec<String>,
     /// The stage to build [default: the last]
     #[arg(long, value_name = "STAGE")]
     pub target: Option<String>,
@@ -52,6 +57,9 @@ pub struct Options {
     /// A secret for RUN --mount=type=secret, from a file or a variable [repeatable]
     #[arg(long, value_name = "id=ID,src=FILE|env=NAME")]
     pub secret: Vec<String>,
+    /// An SSH agent for RUN --mount=type=ssh: yours, or one with these keys [repeatable]
+    #[arg(long, value_name = "ID[=SOCKET|KEY[,KEY…]]")]
+    pub ssh: Vec<String>,
     /// The network of RUN steps: default, none or host
     #[arg(long, value_name = "MODE")]
     pub network: Option<String>,

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::build::Job;
 use crate::cache::{Cache, Place};
+use crate::contexts::Source;
 use crate::flags::{Anew, HOST_GATEWAY, Host, Limit};
 
 /// The request for this job, whose session has the id `session`. `gateway` is the address that
@@ -37,8 +38,16 @@ fn attributes(job: &Job<'_>, gateway: Option<&str>) -> HashMap<String, String> {
         ("image-resolve-mode".to_owned(), if job.pull { "pull" } else { "default" }.to_owned()),
     ]);
     attributes.extend(job.args.iter().map(|(k, v)| (format!("build-arg:{k}"), v.clone())));
+    for named in &job.contexts {
+        let source = match &named.source {
+            Source::Directory(_) => format!("local:{}", named.directory()),
+            Source::Address(address) => address.clone(),
+        };
+        attributes.insert(format!("context:{}", named.name), source);
+    }
     attributes.extend(job.labels.iter().map(|(k, v)| (format!("label:{k}"), v.clone())));
     let optional = [
+        ("context", job.address.clone()),
         ("target", job.target.map(str::to_owned)),
         ("platform", some(job.platforms.join(","))),
         ("force-network-mode", job.network.map(str::to_owned)),

@@ -87,7 +87,7 @@ fn missing_things_are_named() {
         message(&error).to_owned()
     };
     assert!(run(&["nowhere"], "context_not_found").contains("nowhere does not exist"));
-    assert!(run(&["Dockerfile"], "context_not_found").contains("is not a directory"));
+    assert!(run(&["Dockerfile"], "context_not_found").contains("neither a directory nor a tar"));
     assert!(run(&["--file", "nope"], "dockerfile_not_found").contains("nope"));
     assert!(run(&["--secret", "id=a,src=nope"], "build_secret_missing").contains("nope"));
     assert!(

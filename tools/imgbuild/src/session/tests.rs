@@ -22,14 +22,19 @@ use super::*;
 
 /// Serves `offer` and returns a client's channel to it, and the failure slot.
 async fn connect(context: &Path, offer: impl FnOnce(&mut Offer)) -> (Channel, Slot) {
+    let dockerfile = Source::Virtual(Arc::new(vec![VirtualFile {
+        name: "Dockerfile".into(),
+        content: b"FROM scratch\n".to_vec(),
+    }]));
     let mut offered = Offer {
         shared_key: String::new(),
-        context: Source::Directory(context.to_owned()),
-        dockerfile: Source::Virtual(Arc::new(vec![VirtualFile {
-            name: "Dockerfile".into(),
-            content: b"FROM scratch\n".to_vec(),
-        }])),
+        directories: BTreeMap::from([
+            ("context".to_owned(), Source::Directory(context.to_owned())),
+            ("dockerfile".to_owned(), dockerfile),
+        ]),
+        archive: None,
         secrets: Secrets::default(),
+        agents: Agents::default(),
         login: None,
     };
     offer(&mut offered);
