@@ -15,9 +15,12 @@ mod contexts;
 mod control;
 mod diagnose;
 mod digest;
+mod disk;
 mod dockerfile;
 mod error;
+mod facts;
 mod flags;
+mod gather;
 mod git;
 mod ignore;
 mod names;
@@ -25,25 +28,29 @@ mod needs;
 mod options;
 mod place;
 mod plan;
+mod prune;
+mod pushed;
 mod remote;
 mod request;
 mod secrets;
 mod session;
+mod settle;
+mod source_time;
 mod ssh;
 mod trace;
 
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use slipway_engine::{Engine, Reference};
+use slipway_engine::{Engine, Info};
 use slipway_release::{Document, Failure, Image, Registry};
 use slipway_shell::{Context, Tool};
 
 use build::{Built, Job};
 use contexts::Named;
 use error::Error;
-use git::{Found, Revision};
-use names::Names;
+use gather::gather;
+use git::Revision;
 pub use options::Options;
 use place::Place;
 use secrets::{Login, Secrets};
@@ -62,8 +69,15 @@ impl Tool for ImgBuild {
         document: &mut Document,
         context: &Context,
     ) -> Result<(), Failure> {
-        let login = login(document.get()?);
-        let image = image(&options, login, context).await?;
+        let registry = document.get()?;
+        let building = image(&options, registry, context);
+        let image = match options.timeout {
+            None => building.await?,
+            // What is dropped is called off in the engine, too.
+            Some(limit) => tokio::time::timeout(limit.0, building)
+                .await
+                .unwrap_or(Err(Error::Deadline { limit }))?,
+        };
         document.set(&image);
         Ok(())
     }
@@ -75,7 +89,11 @@ fn login(registry: Option<Registry>) -> Option<Login> {
     Some(Login { host: registry.host?, username: registry.username?, password: registry.password? })
 }
 
-async fn image(options: &Options, login: Option<Login>, context: &Context) -> Result<Image, Error> {
+async fn image(
+    options: &Options,
+    registry: Option<Registry>,
+    context: &Context,
+) -> Result<Image, Error> {
     let begun = Instant::now();
     let place = Place::of(&options.context)?;
     let contexts = each(&options.build_context, Named::parse)?;
@@ -91,20 +109,46 @@ async fn image(options: &Options, login: Option<Login>, context: &Context) -> Re
     let shm_size = options.shm_size.as_ref().map(|text| flags::size("--shm-size", text));
     let shm_size = shm_size.transpose()?;
     let limits = each(&options.ulimit, flags::limit)?;
-    let revision = revision(&place, context).await;
-    let names = Names::work_out(options, &place, &dockerfile.path, revision.as_ref())?;
-    let args = plan::build_args(options, names.version(), revision.as_ref())?;
-    let labels = plan::labels(options, names.version(), revision.as_ref())?;
+    let floor = flags::size("--min-free", &options.min_free)?;
+    let keep = options.keep_cache.as_ref().map(|text| flags::size("--keep-cache", text));
+    let keep = keep.transpose()?;
+    let ci = ci::Build::from_env(|name| std::env::var(name).ok());
 
-    let engine = Engine::connect_local().await?;
+    let ui = &context.ui;
+    let (gathered, engine) =
+        tokio::join!(gather(options, &place, &dockerfile, &ci, ui), connect());
+    let (names, facts) = gathered?;
+    let args = plan::build_args(options, &facts)?;
+    let labels = plan::labels(options, &facts)?;
+    let sought = if options.skip_if_pushed {
+        pushed::Sought::new(&names, &facts, registry.as_ref())?
+    } else {
+        None
+    };
+    let (engine, info) = engine?;
+    let image = names.section(facts.image(ci));
+    if let Some(sought) = sought
+        && let Some(reference) = sought.look(&engine, ui).await
+    {
+        ui.say(&format!("nothing to build: the registry has this revision as {reference}"));
+        return Ok(Image {
+            pushed_reference: Some(reference.to_string()),
+            build_ms: Some(millis(begun)),
+            ..image
+        });
+    }
+    disk::check(&info, floor, ui)?;
+    let settled = facts.time.filter(|_| settle::can(&info, &platforms, &cache_to));
+    let first = settled.map(|_| settle::provisional()).transpose()?;
+
     let shown: Vec<String> = names.all.iter().map(ToString::to_string).collect();
-    let step = context.ui.step(format!("building {}", shown.join(", ")));
+    let step = ui.step(format!("building {}", shown.join(", ")));
     let job = Job {
-        address: address(&place, revision.as_ref()),
+        address: address(&place, facts.revision.as_ref()),
         place: &place,
         contexts,
         dockerfile: &dockerfile,
-        names: &names,
+        names: first.as_ref().unwrap_or(&names),
         args,
         labels,
         target: options.target.as_deref(),
@@ -119,31 +163,34 @@ async fn image(options: &Options, login: Option<Login>, context: &Context) -> Re
         pull: options.pull,
         secrets,
         agents,
-        login,
+        login: login(registry),
     };
-    let built = build::build(&engine, job, &context.ui, &step).await?;
-    let mut image = describe(&engine, &names, revision, &built).await?;
-    step.done(&format!("{} ({} of {} steps cached)", built.id, built.cached_steps, built.steps));
-    image.build_ms = Some(u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX));
-    Ok(image)
+    let built = build::build(&engine, job, ui, &step).await;
+    // A build that failed has filled the cache as well.
+    if let Some(keep) = keep {
+        prune::prune(&engine, keep, ui).await;
+    }
+    let built = built?;
+    let id = match (settled, &first) {
+        (Some(time), Some(first)) => {
+            settle::settle(&engine, &built.id, first, &names, time, ui).await?
+        }
+        _ => built.id.clone(),
+    };
+    let image = describe(&engine, &id, &built, image).await?;
+    step.done(&format!("{id} ({} of {} steps cached)", built.cached_steps, built.steps));
+    Ok(Image { build_ms: Some(millis(begun)), ..image })
 }
 
-/// What git knows of the place; that it does not answer ends nothing.
-async fn revision(place: &Place, context: &Context) -> Option<Revision> {
-    let why = match place {
-        Place::Directory(directory) => match git::look(directory).await {
-            Found::Revision(revision) => return Some(revision),
-            Found::Nothing => return None,
-            Found::Refused(why) => why,
-        },
-        Place::Repository(repository) => match remote::look(repository).await {
-            Ok(revision) => return Some(revision),
-            Err(why) => why,
-        },
-        Place::Archive(_) | Place::Address(_) => return None,
-    };
-    context.ui.warn(&format!("the image will not know its revision: {why}"));
-    None
+/// The engine, and what it tells of itself.
+async fn connect() -> Result<(Engine, Info), Error> {
+    let engine = Engine::connect_local().await?;
+    let info = engine.info().await?;
+    Ok((engine, info))
+}
+
+fn millis(begun: Instant) -> u64 {
+    u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The address of a context that the engine fetches.
@@ -163,45 +210,34 @@ fn each<T>(texts: &[String], read: impl Fn(&str) -> Result<T, Error>) -> Result<
     texts.iter().map(|text| read(text)).collect()
 }
 
-/// Asks the engine for the image by the id that the build told.
+/// Asks the engine for the image that was built, by its id.
 async fn describe(
     engine: &Engine,
-    names: &Names,
-    revision: Option<Revision>,
+    wanted: &str,
     built: &Built,
+    image: Image,
 ) -> Result<Image, Error> {
-    let found = engine.inspect_image(&built.id).await.map_err(|error| match error {
+    let found = engine.inspect_image(wanted).await.map_err(|error| match error {
         slipway_engine::Error::NotFound { message } => {
-            Error::ImageLost { told: built.id.clone(), why: message }
+            Error::ImageLost { told: wanted.to_owned(), why: message }
         }
         other => other.into(),
     })?;
     let id = found.id.clone().unwrap_or_default();
-    if id != built.id {
-        return Err(Error::ImageLost { told: built.id.clone(), why: format!("it calls it {id}") });
+    if id != wanted {
+        return Err(Error::ImageLost { told: wanted.to_owned(), why: format!("it calls it {id}") });
     }
     let parts = [found.os, found.architecture, found.variant];
     let platform: Vec<String> =
         parts.into_iter().flatten().filter(|part| !part.is_empty()).collect();
     let labels = found.config.and_then(|config| config.labels).unwrap_or_default();
-    let first = names.all.first();
-    let ci = ci::Build::from_env(|name| std::env::var(name).ok());
     Ok(Image {
-        name: first.map(|name| name.path().to_owned()),
-        tag: first.and_then(Reference::tag).map(str::to_owned),
-        tags: names.all.iter().map(ToString::to_string).collect(),
         id: Some(id),
         platform: Some(platform.join("/")),
         size_bytes: found.size.and_then(|size| u64::try_from(size).ok()),
-        dirty: revision.as_ref().map(|revision| revision.dirty),
-        committed_at: revision.as_ref().and_then(|revision| revision.committed_at.clone()),
-        revision: revision.map(|revision| revision.commit),
-        build_number: ci.number,
-        build_job: ci.job,
-        build_url: ci.url,
         labels: labels.into_iter().collect::<BTreeMap<_, _>>(),
         steps: Some(built.steps),
         cached_steps: Some(built.cached_steps),
-        build_ms: None,
+        ..image
     })
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use slipway_engine::Reference;
+use slipway_release::Image;
 
 use crate::context::fingerprint;
 use crate::error::Error;
@@ -12,7 +13,7 @@ use crate::options::Options;
 use crate::place::Place;
 
 /// The names and the version of the image.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Names {
     /// Every name, each with a tag; the first is the release's.
     pub(crate) all: Vec<Reference>,
@@ -61,6 +62,17 @@ impl Names {
             }
         }
         Ok(Self { all })
+    }
+
+    /// The document's section with the names.
+    pub(crate) fn section(&self, image: Image) -> Image {
+        let first = self.all.first();
+        Image {
+            name: first.map(|name| name.path().to_owned()),
+            tag: first.and_then(Reference::tag).map(str::to_owned),
+            tags: self.all.iter().map(ToString::to_string).collect(),
+            ..image
+        }
     }
 
     /// The first tag.
@@ -120,8 +132,7 @@ mod tests {
         Revision {
             commit: "0123456789abcdef0123456789abcdef01234567".into(),
             dirty,
-            committed_at: None,
-            source: None,
+            ..Revision::default()
         }
     }
 
