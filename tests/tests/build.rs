@@ -10,6 +10,13 @@ mod files;
 mod options;
 #[path = "build/registry.rs"]
 mod registry;
+#[path = "build/room.rs"]
+mod room;
+
+#[path = "build/skip.rs"]
+mod skip;
+#[path = "build/source.rs"]
+mod source;
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
