@@ -6,6 +6,8 @@ mod ends;
 mod failures;
 #[path = "build/files.rs"]
 mod files;
+#[path = "build/hidden.rs"]
+mod hidden;
 #[path = "build/options.rs"]
 mod options;
 #[path = "build/registry.rs"]

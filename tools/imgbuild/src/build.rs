@@ -15,10 +15,12 @@ use crate::diagnose::diagnose;
 use crate::digest;
 use crate::error::Error;
 use crate::flags::{Anew, HOST_GATEWAY, Host, Limit};
+use crate::mask::Mask;
 use crate::names::Names;
 use crate::needs;
 use crate::place::Place;
 use crate::plan::Dockerfile;
+use crate::progress::Progress;
 use crate::request::request;
 use crate::secrets::{Login, Secrets};
 use crate::session::{Offer, Session, Source, VirtualFile};
@@ -35,7 +37,7 @@ pub(crate) struct Job<'a> {
     pub(crate) address: Option<String>,
     pub(crate) contexts: Vec<Named>,
     pub(crate) dockerfile: &'a Dockerfile,
-    pub(crate) names: &'a Names,
+    pub(crate) names: Names,
     pub(crate) args: BTreeMap<String, String>,
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) target: Option<&'a str>,
@@ -76,6 +78,8 @@ pub(crate) async fn build(
         });
     }
     needs::check(engine, &job).await?;
+    let password = job.login.as_ref().map(|login| &login.password);
+    let mask = Mask::new(job.secrets.values(), &job.args, password);
     let offer = Offer {
         shared_key: shared_key(&job),
         directories: directories(&job),
@@ -97,10 +101,10 @@ pub(crate) async fn build(
     };
     let request = request(&job, session.id(), gateway.as_deref());
 
-    let mut trace = Trace::default();
+    let mut progress = Progress::new(Trace::new(mask), ui, live);
     let result = {
         let mut serving = std::pin::pin!(session.serve());
-        let mut building = std::pin::pin!(follow(&control, request, &mut trace, ui, live));
+        let mut building = std::pin::pin!(follow(&control, request, &mut progress));
         // The session may end first; the build's answer then says why.
         tokio::select! {
             result = &mut building => result,
@@ -111,8 +115,8 @@ pub(crate) async fn build(
     if let Some(error) = failure.take() {
         return Err(error);
     }
-    let id = result.map_err(|error| explain(error, &trace, &job))?;
-    let (steps, cached_steps) = trace.counts();
+    let id = result.map_err(|error| explain(error, progress.trace(), &job))?;
+    let (steps, cached_steps) = progress.trace().counts();
     Ok(Built { id, steps, cached_steps })
 }
 
@@ -120,16 +124,9 @@ pub(crate) async fn build(
 async fn follow(
     control: &Control,
     request: SolveRequest,
-    trace: &mut Trace,
-    ui: &Ui,
-    live: &Step,
+    progress: &mut Progress<'_>,
 ) -> Result<String, SolveError> {
-    let told = control
-        .solve(request, |report| {
-            trace.apply(report, &mut |line| ui.raw(line));
-            live.update(trace.current().unwrap_or_default());
-        })
-        .await?;
+    let told = control.solve(request, |report| progress.take(report)).await?;
     told.get("containerimage.digest").cloned().ok_or_else(|| {
         let what = "the build ended without an image id".to_owned();
         SolveError::Other(slipway_engine::Error::Protocol { what }.into())
@@ -142,6 +139,7 @@ fn explain(error: SolveError, trace: &Trace, job: &Job<'_>) -> Error {
             if let Some(id) = ssh::not_given(&message) {
                 return Error::SshNotGiven { id };
             }
+            let message = trace.mask().hide(&message);
             diagnose(&message, trace, &job.dockerfile.path, &job.dockerfile.text, job.target)
         }
         SolveError::Other(error) => error,

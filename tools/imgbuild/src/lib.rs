@@ -15,20 +15,22 @@ mod contexts;
 mod control;
 mod diagnose;
 mod digest;
-mod disk;
 mod dockerfile;
 mod error;
 mod facts;
 mod flags;
 mod gather;
 mod git;
+mod guest;
 mod ignore;
+mod job;
+mod mask;
 mod names;
 mod needs;
 mod options;
 mod place;
 mod plan;
-mod prune;
+mod progress;
 mod pushed;
 mod remote;
 mod request;
@@ -42,19 +44,21 @@ mod trace;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use jiff::Timestamp;
 use slipway_engine::{Engine, Info};
 use slipway_release::{Document, Failure, Image, Registry};
-use slipway_shell::{Context, Tool};
+use slipway_shell::{Context, Step, Tool, Ui};
 
 use build::{Built, Job};
-use contexts::Named;
 use error::Error;
 use gather::gather;
 use git::Revision;
+use guest::Guest;
+use names::Names;
 pub use options::Options;
 use place::Place;
-use secrets::{Login, Secrets};
-use ssh::Agents;
+use pushed::Sought;
+use secrets::Login;
 
 /// The tool.
 pub struct ImgBuild;
@@ -96,90 +100,60 @@ async fn image(
 ) -> Result<Image, Error> {
     let begun = Instant::now();
     let place = Place::of(&options.context)?;
-    let contexts = each(&options.build_context, Named::parse)?;
     let dockerfile = plan::dockerfile(options, &place)?;
-    let secrets = Secrets::load(&options.secret)?;
-    let agents = Agents::load(&options.ssh)?;
-    let network = flags::network(options.network.as_deref())?;
-    let platforms = flags::platforms(options.platform.as_deref())?;
-    let anew = flags::anew(options.no_cache, &options.no_cache_filter)?;
-    let cache_from = each(&options.cache_from, cache::from)?;
-    let cache_to = each(&options.cache_to, cache::to)?;
-    let hosts = each(&options.add_host, flags::host)?;
-    let shm_size = options.shm_size.as_ref().map(|text| flags::size("--shm-size", text));
-    let shm_size = shm_size.transpose()?;
-    let limits = each(&options.ulimit, flags::limit)?;
-    let floor = flags::size("--min-free", &options.min_free)?;
-    let keep = options.keep_cache.as_ref().map(|text| flags::size("--keep-cache", text));
-    let keep = keep.transpose()?;
+    let mut job = job::read(options, &place, &dockerfile)?;
+    let guest = Guest::read(options)?;
     let ci = ci::Build::from_env(|name| std::env::var(name).ok());
 
     let ui = &context.ui;
-    let (gathered, engine) =
-        tokio::join!(gather(options, &place, &dockerfile, &ci, ui), connect());
+    let (gathered, engine) = tokio::join!(gather(options, &place, &dockerfile, &ci, ui), connect());
     let (names, facts) = gathered?;
-    let args = plan::build_args(options, &facts)?;
-    let labels = plan::labels(options, &facts)?;
-    let sought = if options.skip_if_pushed {
-        pushed::Sought::new(&names, &facts, registry.as_ref())?
-    } else {
-        None
-    };
+    job.args = plan::build_args(options, &facts)?;
+    job.labels = plan::labels(options, &facts)?;
+    let sought = Sought::of(options, &names, &facts, registry.as_ref())?;
     let (engine, info) = engine?;
     let image = names.section(facts.image(ci));
     if let Some(sought) = sought
         && let Some(reference) = sought.look(&engine, ui).await
     {
         ui.say(&format!("nothing to build: the registry has this revision as {reference}"));
-        return Ok(Image {
-            pushed_reference: Some(reference.to_string()),
-            build_ms: Some(millis(begun)),
-            ..image
-        });
+        let (reference, build_ms) = (reference.to_string(), millis(begun));
+        return Ok(Image { pushed_reference: Some(reference), build_ms: Some(build_ms), ..image });
     }
-    disk::check(&info, floor, ui)?;
-    let settled = facts.time.filter(|_| settle::can(&info, &platforms, &cache_to));
-    let first = settled.map(|_| settle::provisional()).transpose()?;
+    mask::warn(&options.build_arg, ui);
+    guest.look_for_room(&info, ui)?;
+    job.address = address(&place, facts.revision.as_ref());
+    job.login = login(registry);
 
-    let shown: Vec<String> = names.all.iter().map(ToString::to_string).collect();
-    let step = ui.step(format!("building {}", shown.join(", ")));
-    let job = Job {
-        address: address(&place, facts.revision.as_ref()),
-        place: &place,
-        contexts,
-        dockerfile: &dockerfile,
-        names: first.as_ref().unwrap_or(&names),
-        args,
-        labels,
-        target: options.target.as_deref(),
-        platforms,
-        network,
-        anew,
-        cache_from,
-        cache_to,
-        hosts,
-        shm_size,
-        limits,
-        pull: options.pull,
-        secrets,
-        agents,
-        login: login(registry),
-    };
-    let built = build::build(&engine, job, ui, &step).await;
-    // A build that failed has filled the cache as well.
-    if let Some(keep) = keep {
-        prune::prune(&engine, keep, ui).await;
-    }
-    let built = built?;
-    let id = match (settled, &first) {
-        (Some(time), Some(first)) => {
-            settle::settle(&engine, &built.id, first, &names, time, ui).await?
-        }
-        _ => built.id.clone(),
-    };
+    let step = ui.step(format!("building {names}"));
+    let time = facts.time.filter(|_| settle::can(&info, &job));
+    let (id, built) = build(&engine, job, &names, time, &guest, ui, &step).await?;
     let image = describe(&engine, &id, &built, image).await?;
     step.done(&format!("{id} ({} of {} steps cached)", built.cached_steps, built.steps));
     Ok(Image { build_ms: Some(millis(begun)), ..image })
+}
+
+/// Builds, and answers the id of the image that has the names: at `time` if there is one.
+async fn build(
+    engine: &Engine,
+    mut job: Job<'_>,
+    names: &Names,
+    time: Option<Timestamp>,
+    guest: &Guest,
+    ui: &Ui,
+    step: &Step,
+) -> Result<(String, Built), Error> {
+    let first = if time.is_some() { settle::provisional()? } else { names.clone() };
+    job.names = first.clone();
+    let built = build::build(engine, job, ui, step).await;
+    // A build that failed has filled the cache as well.
+    guest.clear_away(engine, ui).await;
+    let built = built?;
+    let id = match time {
+        Some(time) => settle::settle(engine, &built.id, &first, names, time, ui).await?,
+        None => built.id.clone(),
+    };
+    Ok((id, built))
 }
 
 /// The engine, and what it tells of itself.
@@ -203,11 +177,6 @@ fn address(place: &Place, revision: Option<&Revision>) -> Option<String> {
         }
         Place::Address(address) => Some(address.clone()),
     }
-}
-
-/// Reads each of a flag's values.
-fn each<T>(texts: &[String], read: impl Fn(&str) -> Result<T, Error>) -> Result<Vec<T>, Error> {
-    texts.iter().map(|text| read(text)).collect()
 }
 
 /// Asks the engine for the image that was built, by its id.

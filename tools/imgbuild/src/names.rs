@@ -1,5 +1,6 @@
 //! The names of the image: the user's, and those made from git or from the directory's state.
 
+use std::fmt;
 use std::path::Path;
 
 use slipway_engine::Reference;
@@ -13,7 +14,7 @@ use crate::options::Options;
 use crate::place::Place;
 
 /// The names and the version of the image.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Names {
     /// Every name, each with a tag; the first is the release's.
     pub(crate) all: Vec<Reference>,
@@ -78,6 +79,13 @@ impl Names {
     /// The first tag.
     pub(crate) fn version(&self) -> &str {
         self.all.first().and_then(Reference::tag).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Names {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<String> = self.all.iter().map(ToString::to_string).collect();
+        f.write_str(&names.join(", "))
     }
 }
 

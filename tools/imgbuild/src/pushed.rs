@@ -7,6 +7,7 @@ use slipway_shell::Ui;
 use crate::error::Error;
 use crate::facts::Facts;
 use crate::names::Names;
+use crate::options::Options;
 
 /// How much of the commit a tag has to tell.
 const DIGITS: usize = 12;
@@ -19,8 +20,18 @@ pub(crate) struct Sought {
 }
 
 impl Sought {
+    /// What is to be looked for, if anything.
+    pub(crate) fn of(
+        options: &Options,
+        names: &Names,
+        facts: &Facts,
+        registry: Option<&Registry>,
+    ) -> Result<Option<Self>, Error> {
+        if options.skip_if_pushed { Self::new(names, facts, registry) } else { Ok(None) }
+    }
+
     /// Works it out; none for a source that differs from its commit, since no tag tells what it is.
-    pub(crate) fn new(
+    fn new(
         names: &Names,
         facts: &Facts,
         registry: Option<&Registry>,
@@ -116,7 +127,8 @@ mod tests {
     #[test]
     fn the_tags_that_a_push_would_make() {
         let found = sought(&["web:0123456789ab", "other:latest"], false, &registry());
-        let texts = |sought: Sought| sought.tags.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let texts =
+            |sought: Sought| sought.tags.iter().map(ToString::to_string).collect::<Vec<_>>();
         assert_eq!(
             texts(found.unwrap().unwrap()),
             ["r.example/web:0123456789ab", "r.example/web:latest"]

@@ -25,6 +25,11 @@ impl Secrets {
         self.0.get(id).map(Vec::as_slice)
     }
 
+    /// All values.
+    pub(crate) fn values(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.values().map(Vec::as_slice)
+    }
+
     /// Reads all of them now, so that a missing one is told before anything
     /// begins.
     pub(crate) fn load(specs: &[String]) -> Result<Self, Error> {

@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 use slipway_engine::{Engine, HistoryEntry, Info};
 use slipway_shell::Ui;
 
-use crate::cache::{Cache, Place};
+use crate::build::Job;
+use crate::cache::Place;
 use crate::digest;
 use crate::error::Error;
 use crate::names::Names;
@@ -41,9 +42,9 @@ const WITHOUT_LAYER: [&str; 13] = [
 
 /// Whether an image's configuration can be written anew: not where it holds a cache, which the engine
 /// does not tell, nor where the store is containerd's, which has the image in another form.
-pub(crate) fn can(info: &Info, platforms: &[String], cache_to: &[Cache]) -> bool {
-    let inline = cache_to.iter().any(|cache| cache.place == Place::Inline);
-    !inline && platforms.len() < 2 && !info.containerd_store()
+pub(crate) fn can(info: &Info, job: &Job<'_>) -> bool {
+    let inline = job.cache_to.iter().any(|cache| cache.place == Place::Inline);
+    !inline && job.platforms.len() < 2 && !info.containerd_store()
 }
 
 /// A name that no other build has, for the image as the engine makes it: as long as it has it no

@@ -20,4 +20,4 @@ pub use run::{Context, Streams, Tool, main, run, settings_schema};
 pub use size::size;
 pub use slipway_release::{Code, Document, Failure, exit};
 pub use tokio_util::sync::CancellationToken;
-pub use ui::{Step, Ui};
+pub use ui::{Line, Step, Ui};
