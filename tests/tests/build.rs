@@ -1,5 +1,9 @@
 //! imgbuild on the lab's real engine: what is asked for is what is in the image.
 
+#[path = "build/classic.rs"]
+mod classic;
+#[path = "build/contexts.rs"]
+mod contexts;
 #[path = "build/ends.rs"]
 mod ends;
 #[path = "build/failures.rs"]
@@ -10,6 +14,8 @@ mod files;
 mod options;
 #[path = "build/registry.rs"]
 mod registry;
+#[path = "build/steps.rs"]
+mod steps;
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};

@@ -7,7 +7,7 @@ use slipway_tests::lab::shell;
 use slipway_tests::process::with_input;
 
 /// A base image that only the lab's registry has: pushed, and taken from the engine again.
-fn pushed_base(project: &Project) -> String {
+pub(crate) fn pushed_base(project: &Project) -> String {
     project.write("of-base", &project.name);
     let image = project.build(&["-t", &format!("{}:1", project.name)]);
     let input = json!({

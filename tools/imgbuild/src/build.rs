@@ -9,18 +9,20 @@ use slipway_engine::{ApiVersion, Engine};
 use slipway_shell::{Step, Ui};
 
 use crate::cache::Cache;
+use crate::classic;
 use crate::contexts::{self, Named};
 use crate::control::{Control, SolveError};
 use crate::diagnose::diagnose;
 use crate::digest;
 use crate::error::Error;
 use crate::flags::{Anew, HOST_GATEWAY, Host, Limit};
+use crate::logins::Logins;
 use crate::names::Names;
 use crate::needs;
 use crate::place::Place;
 use crate::plan::Dockerfile;
 use crate::request::request;
-use crate::secrets::{Login, Secrets};
+use crate::secrets::Secrets;
 use crate::session::{Offer, Session, Source, VirtualFile};
 use crate::ssh::{self, Agents};
 use crate::trace::Trace;
@@ -50,7 +52,7 @@ pub(crate) struct Job<'a> {
     pub(crate) limits: Vec<Limit>,
     pub(crate) secrets: Secrets,
     pub(crate) agents: Agents,
-    pub(crate) login: Option<Login>,
+    pub(crate) logins: Arc<Logins>,
 }
 
 /// What came of it.
@@ -69,13 +71,7 @@ pub(crate) async fn build(
     ui: &Ui,
     live: &Step,
 ) -> Result<Built, Error> {
-    if engine.api_version() < BUILDKIT_SINCE {
-        return Err(Error::NoBuildKit {
-            endpoint: engine.endpoint().to_owned(),
-            found: engine.api_version().to_string(),
-        });
-    }
-    needs::check(engine, &job).await?;
+    let without_buildkit = classic::cannot(&job);
     let offer = Offer {
         shared_key: shared_key(&job),
         directories: directories(&job),
@@ -85,9 +81,28 @@ pub(crate) async fn build(
         },
         secrets: std::mem::take(&mut job.secrets),
         agents: job.agents.clone(),
-        login: job.login.take(),
+        logins: job.logins.clone(),
     };
-    let session = Session::open(engine, offer).await?;
+    let session = if engine.api_version() < BUILDKIT_SINCE {
+        None
+    } else {
+        match Session::open(engine, offer).await {
+            // Podman is asked by the same API and has no such address.
+            Err(Error::Engine(slipway_engine::Error::NotFound { .. })) => None,
+            opened => Some(opened?),
+        }
+    };
+    let Some(session) = session else {
+        return match without_buildkit {
+            Some(option) => Err(Error::EngineCannot {
+                option,
+                why: "it has no BuildKit".to_owned(),
+                hint: "use the engine of Docker",
+            }),
+            None => classic::build(engine, &job, ui, live).await,
+        };
+    };
+    needs::check(engine, &job).await?;
     let failure = session.failure();
     let control = Control::open(engine).await?;
     let gateway = if job.hosts.iter().any(|host| host.address == HOST_GATEWAY) {

@@ -41,12 +41,12 @@ pub(crate) enum Error {
     Step { step: Box<FailedStep> },
     #[error("the base image {image} cannot be had: {why}")]
     BaseImage { image: String, fault: Option<RegistryFault>, why: String },
+    #[error("docker-credential-{name} has no login for {host}: {why}")]
+    CredentialHelper { name: String, host: String, why: String },
+    #[error("{path}: {why}", path = path.display())]
+    BadDockerConfig { path: PathBuf, why: String },
     #[error("the build failed: {why}")]
     Build { why: String },
-    #[error(
-        "the engine at {endpoint} has no BuildKit: its API is {found}, which is older than 1.39"
-    )]
-    NoBuildKit { endpoint: String, found: String },
     #[error("this engine cannot do {option}: {why}")]
     EngineCannot { option: &'static str, why: String, hint: &'static str },
     #[error("the engine's disk is full: {why}")]
@@ -121,8 +121,10 @@ impl Error {
             }
             Self::BadSshKey { .. } => Code::SshKeyUnusable,
             Self::Step { .. } | Self::Build { .. } => Code::BuildFailed,
-            Self::BaseImage { .. } => Code::BaseImageUnavailable,
-            Self::NoBuildKit { .. } | Self::EngineCannot { .. } => Code::EngineUnsupported,
+            Self::BaseImage { .. }
+            | Self::CredentialHelper { .. }
+            | Self::BadDockerConfig { .. } => Code::BaseImageUnavailable,
+            Self::EngineCannot { .. } => Code::EngineUnsupported,
             Self::DiskFull { .. } | Self::Engine(E::DiskFull { .. }) => Code::DiskFull,
             Self::ImageLost { .. } => Code::ImageNotFound,
             Self::Engine(E::Unreachable { .. } | E::Interrupted { .. }) => Code::EngineUnreachable,
@@ -176,9 +178,11 @@ impl Error {
                 "a stage gets its name from `FROM image AS name`".to_owned()
             }
             Self::Step { step } => step_hint(step).to_owned(),
+            Self::CredentialHelper { .. } | Self::BadDockerConfig { .. } => {
+                "config.json of docker asks for it: mend it there, or set DOCKER_CONFIG to another directory".to_owned()
+            }
             Self::BaseImage { fault, .. } => base_hint(*fault).to_owned(),
             Self::EngineCannot { hint, .. } => (*hint).to_owned(),
-            Self::NoBuildKit { .. } => "use Docker 20.10 or newer".to_owned(),
             Self::DiskFull { .. } | Self::Engine(E::DiskFull { .. }) => {
                 "make room on the engine's disk, such as with `docker builder prune`".to_owned()
             }
@@ -246,7 +250,8 @@ impl From<Error> for Failure {
             Error::BaseImage { fault: Some(RegistryFault::Unreachable), .. } => {
                 failure.exit = exit::UNREACHABLE;
             }
-            Error::BaseImage { fault: Some(RegistryFault::Unauthorized), .. } => {
+            Error::CredentialHelper { .. }
+            | Error::BaseImage { fault: Some(RegistryFault::Unauthorized), .. } => {
                 failure.exit = exit::NOT_ALLOWED;
             }
             _ => {}

@@ -10,16 +10,19 @@ mod archive;
 mod build;
 mod cache;
 mod ci;
+mod classic;
 mod context;
 mod contexts;
 mod control;
 mod diagnose;
 mod digest;
+mod docker_config;
 mod dockerfile;
 mod error;
 mod flags;
 mod git;
 mod ignore;
+mod logins;
 mod names;
 mod needs;
 mod options;
@@ -33,6 +36,7 @@ mod ssh;
 mod trace;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use slipway_engine::{Engine, Reference};
@@ -41,8 +45,10 @@ use slipway_shell::{Context, Tool};
 
 use build::{Built, Job};
 use contexts::Named;
+use docker_config::DockerConfig;
 use error::Error;
 use git::{Found, Revision};
+use logins::Logins;
 use names::Names;
 pub use options::Options;
 use place::Place;
@@ -93,10 +99,14 @@ async fn image(options: &Options, login: Option<Login>, context: &Context) -> Re
     let limits = each(&options.ulimit, flags::limit)?;
     let revision = revision(&place, context).await;
     let names = Names::work_out(options, &place, &dockerfile.path, revision.as_ref())?;
-    let args = plan::build_args(options, names.version(), revision.as_ref())?;
+    let mut args = plan::build_args(options, names.version(), revision.as_ref())?;
     let labels = plan::labels(options, names.version(), revision.as_ref())?;
 
+    let config = DockerConfig::load()?;
     let engine = Engine::connect_local().await?;
+    for (name, value) in config.proxies(engine.endpoint()) {
+        args.entry(name).or_insert(value);
+    }
     let shown: Vec<String> = names.all.iter().map(ToString::to_string).collect();
     let step = context.ui.step(format!("building {}", shown.join(", ")));
     let job = Job {
@@ -119,7 +129,7 @@ async fn image(options: &Options, login: Option<Login>, context: &Context) -> Re
         pull: options.pull,
         secrets,
         agents,
-        login,
+        logins: Arc::new(Logins::new(login, config)),
     };
     let built = build::build(&engine, job, &context.ui, &step).await?;
     let mut image = describe(&engine, &names, revision, &built).await?;

@@ -32,7 +32,8 @@ use tonic::codegen::Service;
 pub(crate) use filesync::{Source, VirtualFile};
 
 use crate::error::Error;
-use crate::secrets::{Login, Secrets};
+use crate::logins::Logins;
+use crate::secrets::Secrets;
 use crate::ssh::Agents;
 use filesync::FileSync;
 use services::{Auth, Health, SecretStore};
@@ -65,7 +66,7 @@ pub(crate) struct Offer {
     pub(crate) archive: Option<PathBuf>,
     pub(crate) secrets: Secrets,
     pub(crate) agents: Agents,
-    pub(crate) login: Option<Login>,
+    pub(crate) logins: Arc<Logins>,
 }
 
 /// Holds the first failure on this side; the engine only learns its text.
@@ -132,7 +133,7 @@ impl Session {
             upload: UploadServer::new(upload),
             ssh: SshServer::new(SshForward::new(offer.agents)),
             secrets: SecretsServer::new(SecretStore::new(offer.secrets)),
-            auth: AuthServer::new(Auth::new(offer.login)),
+            auth: AuthServer::new(Auth::new(offer.logins, failure.clone())),
         };
         Self { id, stream, services, failure }
     }
