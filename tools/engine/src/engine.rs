@@ -55,6 +55,7 @@ pub struct Engine {
     docker: Docker,
     dial: Dial,
     version: ApiVersion,
+    podman: bool,
 }
 
 /// An answer to a short question is not longer than this.
@@ -131,8 +132,9 @@ impl Engine {
                 what: "the ping's answer names no API version".to_owned(),
             })?
             .min(ApiVersion::NEWEST);
+        let podman = answer.headers().contains_key("libpod-api-version");
         let docker = dial.bollard(version)?;
-        Ok(Self { docker, dial, version })
+        Ok(Self { docker, dial, version, podman })
     }
 
     /// Bollard's client over the same transport. Its errors convert into
@@ -146,6 +148,11 @@ impl Engine {
     /// here when the engine's is newer.
     pub fn api_version(&self) -> ApiVersion {
         self.version
+    }
+
+    /// Whether it is Podman that speaks this API, which reads some values in another form.
+    pub fn is_podman(&self) -> bool {
+        self.podman
     }
 
     /// How errors call the engine.

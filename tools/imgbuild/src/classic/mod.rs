@@ -27,7 +27,7 @@ use crate::build::{Built, Job};
 use crate::cache::Place as CachePlace;
 use crate::dockerfile::line_of;
 use crate::error::{Error, FailedStep};
-use crate::flags::{Anew, Limit};
+use crate::flags::{Anew, Host, Limit};
 use crate::ignore::{self, Matcher};
 use crate::place::Place;
 use crate::plan::Dockerfile;
@@ -65,7 +65,7 @@ pub(crate) async fn build(
     live: &Step,
 ) -> Result<Built, Error> {
     let sent = Sent::of(job)?;
-    let request = request(job, &sent).await?;
+    let request = request(job, &sent, engine.is_podman()).await?;
     let (pieces, mut receiver) = mpsc::channel(PIECES);
     let sending = tokio::task::spawn_blocking(move || sent.send(&pieces));
     let body = StreamBody::new(stream::poll_fn(move |context| {
@@ -123,7 +123,7 @@ where
     engine.upload(request, body).await?.drain(take).await
 }
 
-async fn request(job: &Job<'_>, sent: &Sent) -> Result<Request, Error> {
+async fn request(job: &Job<'_>, sent: &Sent, podman: bool) -> Result<Request, Error> {
     // Maps and lists of texts always have a JSON form.
     let json = |map: &BTreeMap<String, String>| serde_json::to_string(map).unwrap_or_default();
     let mut query = vec![
@@ -134,16 +134,14 @@ async fn request(job: &Job<'_>, sent: &Sent) -> Result<Request, Error> {
         ("forcerm", "1".to_owned()),
     ];
     query.extend(job.names.all.iter().map(|name| ("t", name.to_string())));
-    query.extend(
-        job.hosts.iter().map(|host| ("extrahosts", format!("{}:{}", host.name, host.address))),
-    );
+    query.extend(hosts(&job.hosts, podman).into_iter().map(|text| ("extrahosts", text)));
     let optional = [
         ("target", job.target.map(str::to_owned)),
         ("platform", job.platforms.first().cloned()),
         ("networkmode", job.network.map(str::to_owned)),
         ("remote", sent.remote.clone()),
         ("shmsize", job.shm_size.map(|size| size.to_string())),
-        ("ulimits", limits(&job.limits)),
+        ("ulimits", limits(&job.limits, podman)),
         ("cachefrom", caches(job)),
         ("nocache", (job.anew == Anew::Everything).then(|| "1".to_owned())),
         ("pull", job.pull.then(|| "1".to_owned())),
@@ -161,10 +159,22 @@ async fn request(job: &Job<'_>, sent: &Sent) -> Result<Request, Error> {
         .header(HeaderName::from_static("x-registry-config"), &URL_SAFE.encode(logins))?)
 }
 
-fn limits(limits: &[Limit]) -> Option<String> {
-    let entries = limits
-        .iter()
-        .map(|limit| json!({"Name": limit.name, "Soft": limit.soft, "Hard": limit.hard}));
+/// Docker wants a value for each, Podman a JSON list.
+fn hosts(hosts: &[Host], podman: bool) -> Vec<String> {
+    let pairs = hosts.iter().map(|host| format!("{}:{}", host.name, host.address));
+    let pairs: Vec<String> = pairs.collect();
+    if podman && !pairs.is_empty() { vec![json!(pairs).to_string()] } else { pairs }
+}
+
+/// Docker wants objects, Podman texts.
+fn limits(limits: &[Limit], podman: bool) -> Option<String> {
+    let entries = limits.iter().map(|Limit { name, soft, hard }| {
+        if podman {
+            json!(format!("{name}={soft}:{hard}"))
+        } else {
+            json!({"Name": name, "Soft": soft, "Hard": hard})
+        }
+    });
     let entries: Vec<_> = entries.collect();
     (!entries.is_empty()).then(|| json!(entries).to_string())
 }

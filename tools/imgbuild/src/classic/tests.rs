@@ -71,3 +71,12 @@ fn an_archive_that_nobody_wants_is_not_read_to_its_end() {
     let writer = Writer { pieces: &pieces, held: Vec::new() };
     pack(dir.path(), &Matcher::default(), &[], writer).unwrap();
 }
+
+#[test]
+fn hosts_in_the_form_of_each_engine() {
+    let host = |name: &str| Host { name: name.into(), address: "10.0.0.1".into() };
+    let both = [host("a"), host("b")];
+    assert_eq!(hosts(&both, false), ["a:10.0.0.1", "b:10.0.0.1"]);
+    assert_eq!(hosts(&both, true), ["[\"a:10.0.0.1\",\"b:10.0.0.1\"]"]);
+    assert!(hosts(&[], true).is_empty());
+}
