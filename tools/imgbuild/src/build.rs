@@ -1,6 +1,6 @@
 //! One build: the session, the request, the engine's account of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,8 +8,9 @@ use bollard_buildkit_proto::moby::buildkit::v1::SolveRequest;
 use slipway_engine::{ApiVersion, Engine};
 use slipway_shell::{Step, Ui};
 
-use crate::cache::Cache;
+use crate::cache::{self, Cache};
 use crate::classic;
+use crate::content::Content;
 use crate::contexts::{self, Named};
 use crate::control::{Control, SolveError};
 use crate::diagnose::diagnose;
@@ -71,6 +72,7 @@ pub(crate) async fn build(
     ui: &Ui,
     live: &Step,
 ) -> Result<Built, Error> {
+    cache::find(&mut job.cache_from, &mut |text| ui.warn(text));
     let without_buildkit = classic::cannot(&job);
     let offer = Offer {
         shared_key: shared_key(&job),
@@ -79,6 +81,7 @@ pub(crate) async fn build(
             Place::Archive(path) => Some(path.clone()),
             _ => None,
         },
+        content: Content::new(cache::stores(job.cache_from.iter().chain(&job.cache_to))),
         secrets: std::mem::take(&mut job.secrets),
         agents: job.agents.clone(),
         logins: job.logins.clone(),
@@ -126,29 +129,29 @@ pub(crate) async fn build(
     if let Some(error) = failure.take() {
         return Err(error);
     }
-    let id = result.map_err(|error| explain(error, &trace, &job))?;
+    let told = result.map_err(|error| explain(error, &trace, &job))?;
+    let id = told.get("containerimage.digest").cloned().ok_or_else(|| {
+        let what = "the build ended without an image id".to_owned();
+        slipway_engine::Error::Protocol { what }
+    })?;
+    cache::note(&job.cache_to, told.get("cache.manifest"))?;
     let (steps, cached_steps) = trace.counts();
     Ok(Built { id, steps, cached_steps })
 }
 
-/// Follows the build to its end and answers the image's id.
+/// Follows the build to its end and answers what the engine tells of its result.
 async fn follow(
     control: &Control,
     request: SolveRequest,
     trace: &mut Trace,
     ui: &Ui,
     live: &Step,
-) -> Result<String, SolveError> {
-    let told = control
-        .solve(request, |report| {
-            trace.apply(report, &mut |line| ui.raw(line));
-            live.update(trace.current().unwrap_or_default());
-        })
-        .await?;
-    told.get("containerimage.digest").cloned().ok_or_else(|| {
-        let what = "the build ended without an image id".to_owned();
-        SolveError::Other(slipway_engine::Error::Protocol { what }.into())
-    })
+) -> Result<HashMap<String, String>, SolveError> {
+    let each = |report| {
+        trace.apply(report, &mut |line| ui.raw(line));
+        live.update(trace.current().unwrap_or_default());
+    };
+    control.solve(request, each).await
 }
 
 fn explain(error: SolveError, trace: &Trace, job: &Job<'_>) -> Error {

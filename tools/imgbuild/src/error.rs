@@ -47,6 +47,8 @@ pub(crate) enum Error {
     BadDockerConfig { path: PathBuf, why: String },
     #[error("the build failed: {why}")]
     Build { why: String },
+    #[error("the cache in {path} cannot be kept: {why}", path = path.display())]
+    CacheNotKept { path: PathBuf, why: String },
     #[error("this engine cannot do {option}: {why}")]
     EngineCannot { option: &'static str, why: String, hint: &'static str },
     #[error("the engine's disk is full: {why}")]
@@ -114,7 +116,9 @@ impl Error {
             Self::Dockerfile { .. } | Self::StageMissing { .. } | Self::BadIgnoreFile { .. } => {
                 Code::DockerfileInvalid
             }
-            Self::Unreadable { .. } | Self::NameNotText { .. } => Code::FileUnreadable,
+            Self::Unreadable { .. } | Self::NameNotText { .. } | Self::CacheNotKept { .. } => {
+                Code::FileUnreadable
+            }
             Self::BadOption { .. } => Code::Usage,
             Self::SecretMissing { .. } | Self::SecretNotGiven { .. } | Self::SshNotGiven { .. } => {
                 Code::BuildSecretMissing
@@ -182,6 +186,7 @@ impl Error {
                 "config.json of docker asks for it: mend it there, or set DOCKER_CONFIG to another directory".to_owned()
             }
             Self::BaseImage { fault, .. } => base_hint(*fault).to_owned(),
+            Self::CacheNotKept { .. } => "the image is built; give a directory that can be written".to_owned(),
             Self::EngineCannot { hint, .. } => (*hint).to_owned(),
             Self::DiskFull { .. } | Self::Engine(E::DiskFull { .. }) => {
                 "make room on the engine's disk, such as with `docker builder prune`".to_owned()

@@ -11,6 +11,7 @@ mod build;
 mod cache;
 mod ci;
 mod classic;
+mod content;
 mod context;
 mod contexts;
 mod control;

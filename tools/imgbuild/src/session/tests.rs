@@ -35,6 +35,7 @@ async fn connect(context: &Path, offer: impl FnOnce(&mut Offer)) -> (Channel, Sl
             ("dockerfile".to_owned(), dockerfile),
         ]),
         archive: None,
+        content: Content::default(),
         secrets: Secrets::default(),
         agents: Agents::default(),
         logins: Arc::default(),
