@@ -1,5 +1,9 @@
 //! imgbuild on the lab's real engine: what is asked for is what is in the image.
 
+#[path = "build/classic.rs"]
+mod classic;
+#[path = "build/contexts.rs"]
+mod contexts;
 #[path = "build/ends.rs"]
 mod ends;
 #[path = "build/failures.rs"]
@@ -14,11 +18,12 @@ mod options;
 mod registry;
 #[path = "build/room.rs"]
 mod room;
-
 #[path = "build/skip.rs"]
 mod skip;
 #[path = "build/source.rs"]
 mod source;
+#[path = "build/steps.rs"]
+mod steps;
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};

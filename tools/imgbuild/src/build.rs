@@ -1,6 +1,6 @@
 //! One build: the session, the request, the engine's account of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,13 +8,16 @@ use bollard_buildkit_proto::moby::buildkit::v1::SolveRequest;
 use slipway_engine::{ApiVersion, Engine};
 use slipway_shell::{Step, Ui};
 
-use crate::cache::Cache;
+use crate::cache::{self, Cache};
+use crate::classic;
+use crate::content::Content;
 use crate::contexts::{self, Named};
 use crate::control::{Control, SolveError};
 use crate::diagnose::diagnose;
 use crate::digest;
 use crate::error::Error;
 use crate::flags::{Anew, HOST_GATEWAY, Host, Limit};
+use crate::logins::Logins;
 use crate::mask::Mask;
 use crate::names::Names;
 use crate::needs;
@@ -22,7 +25,7 @@ use crate::place::Place;
 use crate::plan::Dockerfile;
 use crate::progress::Progress;
 use crate::request::request;
-use crate::secrets::{Login, Secrets};
+use crate::secrets::Secrets;
 use crate::session::{Offer, Session, Source, VirtualFile};
 use crate::ssh::{self, Agents};
 use crate::trace::Trace;
@@ -52,7 +55,7 @@ pub(crate) struct Job<'a> {
     pub(crate) limits: Vec<Limit>,
     pub(crate) secrets: Secrets,
     pub(crate) agents: Agents,
-    pub(crate) login: Option<Login>,
+    pub(crate) logins: Arc<Logins>,
 }
 
 /// What came of it.
@@ -71,15 +74,9 @@ pub(crate) async fn build(
     ui: &Ui,
     live: &Step,
 ) -> Result<Built, Error> {
-    if engine.api_version() < BUILDKIT_SINCE {
-        return Err(Error::NoBuildKit {
-            endpoint: engine.endpoint().to_owned(),
-            found: engine.api_version().to_string(),
-        });
-    }
-    needs::check(engine, &job).await?;
-    let password = job.login.as_ref().map(|login| &login.password);
-    let mask = Mask::new(job.secrets.values(), &job.args, password);
+    cache::find(&mut job.cache_from, &mut |text| ui.warn(text));
+    let without_buildkit = classic::cannot(&job);
+    let mask = Mask::new(job.secrets.values(), &job.args, job.logins.password());
     let offer = Offer {
         shared_key: shared_key(&job),
         directories: directories(&job),
@@ -87,11 +84,31 @@ pub(crate) async fn build(
             Place::Archive(path) => Some(path.clone()),
             _ => None,
         },
+        content: Content::new(cache::stores(job.cache_from.iter().chain(&job.cache_to))),
         secrets: std::mem::take(&mut job.secrets),
         agents: job.agents.clone(),
-        login: job.login.take(),
+        logins: job.logins.clone(),
     };
-    let session = Session::open(engine, offer).await?;
+    let session = if engine.api_version() < BUILDKIT_SINCE {
+        None
+    } else {
+        match Session::open(engine, offer).await {
+            // Podman is asked by the same API and has no such address.
+            Err(Error::Engine(slipway_engine::Error::NotFound { .. })) => None,
+            opened => Some(opened?),
+        }
+    };
+    let Some(session) = session else {
+        return match without_buildkit {
+            Some(option) => Err(Error::EngineCannot {
+                option,
+                why: "it has no BuildKit".to_owned(),
+                hint: "use the engine of Docker",
+            }),
+            None => classic::build(engine, &job, mask, ui, live).await,
+        };
+    };
+    needs::check(engine, &job).await?;
     let failure = session.failure();
     let control = Control::open(engine).await?;
     let gateway = if job.hosts.iter().any(|host| host.address == HOST_GATEWAY) {
@@ -115,22 +132,23 @@ pub(crate) async fn build(
     if let Some(error) = failure.take() {
         return Err(error);
     }
-    let id = result.map_err(|error| explain(error, progress.trace(), &job))?;
+    let told = result.map_err(|error| explain(error, progress.trace(), &job))?;
+    let id = told.get("containerimage.digest").cloned().ok_or_else(|| {
+        let what = "the build ended without an image id".to_owned();
+        slipway_engine::Error::Protocol { what }
+    })?;
+    cache::note(&job.cache_to, told.get("cache.manifest"))?;
     let (steps, cached_steps) = progress.trace().counts();
     Ok(Built { id, steps, cached_steps })
 }
 
-/// Follows the build to its end and answers the image's id.
+/// Follows the build to its end and answers what the engine tells of its result.
 async fn follow(
     control: &Control,
     request: SolveRequest,
     progress: &mut Progress<'_>,
-) -> Result<String, SolveError> {
-    let told = control.solve(request, |report| progress.take(report)).await?;
-    told.get("containerimage.digest").cloned().ok_or_else(|| {
-        let what = "the build ended without an image id".to_owned();
-        SolveError::Other(slipway_engine::Error::Protocol { what }.into())
-    })
+) -> Result<HashMap<String, String>, SolveError> {
+    control.solve(request, |report| progress.take(report)).await
 }
 
 fn explain(error: SolveError, trace: &Trace, job: &Job<'_>) -> Error {

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use slipway_engine::Reference;
 
-use crate::error::Error;
+use crate::content::Store;
+use crate::error::{Error, reason};
 
 /// A place for cached results.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +34,61 @@ impl Place {
             Self::Registry(_) => "registry",
             Self::Directory(_) => "local",
         }
+    }
+}
+
+/// The caches' directories, by the names that the engine has for them.
+pub(crate) fn stores<'a>(caches: impl IntoIterator<Item = &'a Cache>) -> BTreeMap<String, Store> {
+    let directories = caches.into_iter().filter_map(|cache| match &cache.place {
+        Place::Directory(path) => {
+            Some((format!("local:{}", path.display()), Store::new(path.clone())))
+        }
+        Place::Inline | Place::Registry(_) => None,
+    });
+    directories.collect()
+}
+
+/// Finds what there is in the caches' directories; one that has nothing is left out, as with a first
+/// build, and is told to `missing`.
+pub(crate) fn find(caches: &mut Vec<Cache>, missing: &mut dyn FnMut(&str)) {
+    caches.retain_mut(|cache| {
+        let Place::Directory(path) = &cache.place else { return true };
+        if cache.attributes.contains_key("digest") {
+            return true;
+        }
+        let why = match Store::new(path.clone()).named(cache.name()) {
+            Ok(Some(digest)) => {
+                cache.attributes.insert("digest".to_owned(), digest);
+                return true;
+            }
+            Ok(None) => "there is nothing in it".to_owned(),
+            Err(error) => reason(&error),
+        };
+        missing(&format!("no cache is taken from {}: {why}", path.display()));
+        false
+    });
+}
+
+/// Notes in the directories what the engine has written; `manifest` is its descriptor.
+pub(crate) fn note(caches: &[Cache], manifest: Option<&String>) -> Result<(), Error> {
+    let Some(descriptor) = manifest.and_then(|text| serde_json::from_str(text).ok()) else {
+        return Ok(());
+    };
+    let descriptor: serde_json::Value = descriptor;
+    for cache in caches {
+        if let Place::Directory(path) = &cache.place {
+            Store::new(path.clone()).name(cache.name(), descriptor.clone()).map_err(|source| {
+                Error::CacheNotKept { path: path.clone(), why: reason(&source) }
+            })?;
+        }
+    }
+    Ok(())
+}
+
+impl Cache {
+    /// What the cache is called in its directory.
+    fn name(&self) -> &str {
+        self.attributes.get("tag").map_or("latest", String::as_str)
     }
 }
 
@@ -83,6 +139,26 @@ fn parse(option: &'static str, text: &str, directory: &str, inline: bool) -> Res
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_kept_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().display();
+        let mut caches = vec![from(&format!("type=local,src={path}")).unwrap()];
+        let mut told = String::new();
+        find(&mut caches, &mut |text| told = text.to_owned());
+        assert!(caches.is_empty() && told.contains("nothing in it"), "{told}");
+
+        let manifest = r#"{"digest": "sha256:7", "size": 1}"#.to_owned();
+        let kept =
+            [to(&format!("type=local,dest={path},tag=x")).unwrap(), to("type=inline").unwrap()];
+        note(&kept, Some(&manifest)).unwrap();
+        let mut caches = vec![from(&format!("type=local,src={path},tag=x")).unwrap()];
+        find(&mut caches, &mut |text| panic!("{text}"));
+        assert_eq!(caches[0].attributes["digest"], "sha256:7");
+        let names: Vec<String> = stores(&caches).into_keys().collect();
+        assert_eq!(names, [format!("local:{path}")]);
+    }
 
     #[test]
     fn dockers_notation() {

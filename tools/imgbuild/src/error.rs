@@ -44,12 +44,14 @@ pub(crate) enum Error {
     Step { step: Box<FailedStep> },
     #[error("the base image {image} cannot be had: {why}")]
     BaseImage { image: String, fault: Option<RegistryFault>, why: String },
+    #[error("docker-credential-{name} has no login for {host}: {why}")]
+    CredentialHelper { name: String, host: String, why: String },
+    #[error("{path}: {why}", path = path.display())]
+    BadDockerConfig { path: PathBuf, why: String },
     #[error("the build failed: {why}")]
     Build { why: String },
-    #[error(
-        "the engine at {endpoint} has no BuildKit: its API is {found}, which is older than 1.39"
-    )]
-    NoBuildKit { endpoint: String, found: String },
+    #[error("the cache in {path} cannot be kept: {why}", path = path.display())]
+    CacheNotKept { path: PathBuf, why: String },
     #[error("this engine cannot do {option}: {why}")]
     EngineCannot { option: &'static str, why: String, hint: &'static str },
     #[error("the source is not its commit: {}", changes.sentence())]
@@ -136,15 +138,19 @@ impl Error {
             Self::Dockerfile { .. } | Self::StageMissing { .. } | Self::BadIgnoreFile { .. } => {
                 Code::DockerfileInvalid
             }
-            Self::Unreadable { .. } | Self::NameNotText { .. } => Code::FileUnreadable,
+            Self::Unreadable { .. } | Self::NameNotText { .. } | Self::CacheNotKept { .. } => {
+                Code::FileUnreadable
+            }
             Self::BadOption { .. } => Code::Usage,
             Self::SecretMissing { .. } | Self::SecretNotGiven { .. } | Self::SshNotGiven { .. } => {
                 Code::BuildSecretMissing
             }
             Self::BadSshKey { .. } => Code::SshKeyUnusable,
             Self::Step { .. } | Self::Build { .. } => Code::BuildFailed,
-            Self::BaseImage { .. } => Code::BaseImageUnavailable,
-            Self::NoBuildKit { .. } | Self::EngineCannot { .. } => Code::EngineUnsupported,
+            Self::BaseImage { .. }
+            | Self::CredentialHelper { .. }
+            | Self::BadDockerConfig { .. } => Code::BaseImageUnavailable,
+            Self::EngineCannot { .. } => Code::EngineUnsupported,
             Self::NotClean { .. } | Self::NoRevision { .. } => Code::SourceNotClean,
             Self::NoRegistry => Code::MissingSection,
             Self::TagWithoutRevision { .. } => Code::Usage,
@@ -204,9 +210,12 @@ impl Error {
                 "a stage gets its name from `FROM image AS name`".to_owned()
             }
             Self::Step { step } => step_hint(step).to_owned(),
+            Self::CredentialHelper { .. } | Self::BadDockerConfig { .. } => {
+                "config.json of docker asks for it: mend it there, or set DOCKER_CONFIG to another directory".to_owned()
+            }
             Self::BaseImage { fault, .. } => base_hint(*fault).to_owned(),
+            Self::CacheNotKept { .. } => "the image is built; give a directory that can be written".to_owned(),
             Self::EngineCannot { hint, .. } => (*hint).to_owned(),
-            Self::NoBuildKit { .. } => "use Docker 20.10 or newer".to_owned(),
             Self::NotClean { .. } => "commit it, put it away, or name it in .gitignore".to_owned(),
             Self::NoRevision { .. } => "build a checkout of a git repository".to_owned(),
             Self::NoRegistry => "run ecrlogin before imgbuild in the pipe".to_owned(),
@@ -286,7 +295,8 @@ impl From<Error> for Failure {
             Error::BaseImage { fault: Some(RegistryFault::Unreachable), .. } => {
                 failure.exit = exit::UNREACHABLE;
             }
-            Error::BaseImage { fault: Some(RegistryFault::Unauthorized), .. } => {
+            Error::CredentialHelper { .. }
+            | Error::BaseImage { fault: Some(RegistryFault::Unauthorized), .. } => {
                 failure.exit = exit::NOT_ALLOWED;
             }
             _ => {}

@@ -1,6 +1,7 @@
 //! Reads the options into a job, before the engine hears of anything.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::build::Job;
 use crate::contexts::Named;
@@ -40,7 +41,7 @@ pub(crate) fn read<'a>(
         pull: options.pull,
         secrets: Secrets::load(&options.secret)?,
         agents: Agents::load(&options.ssh)?,
-        login: None,
+        logins: Arc::default(),
     })
 }
 

@@ -10,11 +10,14 @@ mod archive;
 mod build;
 mod cache;
 mod ci;
+mod classic;
+mod content;
 mod context;
 mod contexts;
 mod control;
 mod diagnose;
 mod digest;
+mod docker_config;
 mod dockerfile;
 mod error;
 mod facts;
@@ -24,6 +27,7 @@ mod git;
 mod guest;
 mod ignore;
 mod job;
+mod logins;
 mod mask;
 mod names;
 mod needs;
@@ -42,6 +46,7 @@ mod ssh;
 mod trace;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::Timestamp;
@@ -50,10 +55,12 @@ use slipway_release::{Document, Failure, Image, Registry};
 use slipway_shell::{Context, Step, Tool, Ui};
 
 use build::{Built, Job};
+use docker_config::DockerConfig;
 use error::Error;
 use gather::gather;
 use git::Revision;
 use guest::Guest;
+use logins::Logins;
 use names::Names;
 pub use options::Options;
 use place::Place;
@@ -103,6 +110,7 @@ async fn image(
     let dockerfile = plan::dockerfile(options, &place)?;
     let mut job = job::read(options, &place, &dockerfile)?;
     let guest = Guest::read(options)?;
+    let config = DockerConfig::load()?;
     let ci = ci::Build::from_env(|name| std::env::var(name).ok());
 
     let ui = &context.ui;
@@ -123,10 +131,13 @@ async fn image(
     mask::warn(&options.build_arg, ui);
     guest.look_for_room(&info, ui)?;
     job.address = address(&place, facts.revision.as_ref());
-    job.login = login(registry);
+    for (name, value) in config.proxies(engine.endpoint()) {
+        job.args.entry(name).or_insert(value);
+    }
+    job.logins = Arc::new(Logins::new(login(registry), config));
 
     let step = ui.step(format!("building {names}"));
-    let time = facts.time.filter(|_| settle::can(&info, &job));
+    let time = facts.time.filter(|_| settle::can(&engine, &info, &job));
     let (id, built) = build(&engine, job, &names, time, &guest, ui, &step).await?;
     let image = describe(&engine, &id, &built, image).await?;
     step.done(&format!("{id} ({} of {} steps cached)", built.cached_steps, built.steps));

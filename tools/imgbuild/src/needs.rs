@@ -6,8 +6,9 @@
 use slipway_engine::{ApiVersion, Engine};
 
 use crate::build::Job;
-use crate::cache::Place;
+use crate::cache;
 use crate::error::Error;
+use crate::place::Place;
 
 /// Docker 23, whose BuildKit is the first to know named contexts and limits of steps.
 const DOCKER_23: ApiVersion = ApiVersion { major: 1, minor: 42 };
@@ -32,8 +33,12 @@ fn wants_store(job: &Job<'_>) -> Option<&'static str> {
     if job.platforms.len() > 1 {
         return Some("--platform");
     }
-    let elsewhere = job.cache_to.iter().any(|cache| cache.place != Place::Inline);
+    let elsewhere = job.cache_to.iter().any(|cache| cache.place != cache::Place::Inline);
     elsewhere.then_some("--cache-to")
+}
+
+fn has_directory(place: &Place) -> bool {
+    matches!(place, Place::Repository(repository) if repository.directory.is_some())
 }
 
 fn judge(job: &Job<'_>, facts: Facts) -> Result<(), Error> {
@@ -41,6 +46,7 @@ fn judge(job: &Job<'_>, facts: Facts) -> Result<(), Error> {
         ("--shm-size", job.shm_size.is_some()),
         ("--build-context", !job.contexts.is_empty()),
         ("--ulimit", !job.limits.is_empty()),
+        ("a directory of a repository", has_directory(job.place)),
     ];
     if facts.api < DOCKER_23
         && let Some((option, _)) = newer.into_iter().find(|(_, wanted)| *wanted)

@@ -75,8 +75,15 @@ fn attributes(job: &Job<'_>, gateway: Option<&str>) -> HashMap<String, String> {
 
 fn entry(cache: &Cache) -> CacheOptionsEntry {
     let mut attrs: HashMap<String, String> = cache.attributes.clone().into_iter().collect();
-    if let Place::Registry(name) = &cache.place {
-        attrs.insert("ref".to_owned(), name.clone());
+    match &cache.place {
+        Place::Registry(name) => drop(attrs.insert("ref".to_owned(), name.clone())),
+        Place::Directory(path) => {
+            // One is for taking from it, the other for keeping in it.
+            for key in ["src", "dest"] {
+                attrs.insert(key.to_owned(), path.display().to_string());
+            }
+        }
+        Place::Inline => {}
     }
     CacheOptionsEntry { r#type: cache.place.kind().to_owned(), attrs }
 }

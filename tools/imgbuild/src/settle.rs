@@ -41,10 +41,10 @@ const WITHOUT_LAYER: [&str; 13] = [
 ];
 
 /// Whether an image's configuration can be written anew: not where it holds a cache, which the engine
-/// does not tell, nor where the store is containerd's, which has the image in another form.
-pub(crate) fn can(info: &Info, job: &Job<'_>) -> bool {
+/// does not tell, nor where the store is containerd's or Podman's, which take no image without layers.
+pub(crate) fn can(engine: &Engine, info: &Info, job: &Job<'_>) -> bool {
     let inline = job.cache_to.iter().any(|cache| cache.place == Place::Inline);
-    !inline && job.platforms.len() < 2 && !info.containerd_store()
+    !inline && job.platforms.len() < 2 && !info.containerd_store() && !engine.is_podman()
 }
 
 /// A name that no other build has, for the image as the engine makes it: as long as it has it no

@@ -196,12 +196,7 @@ const PING: &str =
 #[test]
 fn engines_that_are_not_as_they_should_be() {
     type Answer = fn(&str) -> Option<&'static str>;
-    let cases: [(Answer, i32, &str); 4] = [
-        (
-            |_| Some("HTTP/1.1 200 OK\r\nApi-Version: 1.38\r\nContent-Length: 0\r\n\r\n"),
-            1,
-            "engine_unsupported",
-        ),
+    let cases: [(Answer, i32, &str); 3] = [
         (|_| Some("SSH-2.0-OpenSSH_9.2\r\n"), 1, "engine_error"),
         (|line| Some(if line.contains("_ping") { PING } else { "" }), 5, "engine_unreachable"),
         (
@@ -220,6 +215,26 @@ fn engines_that_are_not_as_they_should_be() {
         let dir = project();
         let _asked = engine(dir.path(), answer);
         failed(tool(dir.path()).arg("--no-input"), exit, code);
+    }
+}
+
+#[test]
+fn what_an_engine_without_buildkit_cannot_do_is_said_before_the_build() {
+    for (option, value) in [
+        ("--secret", "id=a,src=Dockerfile"),
+        ("--build-context", "a=."),
+        ("--no-cache-filter", "a"),
+        ("--cache-to", "type=inline"),
+        ("--platform", "linux/amd64,linux/arm64"),
+    ] {
+        let dir = project();
+        let asked = engine(dir.path(), |_| {
+            Some("HTTP/1.1 200 OK\r\nApi-Version: 1.38\r\nContent-Length: 0\r\n\r\n")
+        });
+        let args = ["--no-input", option, value];
+        let error = failed(tool(dir.path()).args(args), 1, "engine_unsupported");
+        assert!(message(&error).contains(option), "{error:#}");
+        assert!(asked.try_iter().all(|line| !line.contains("/build")));
     }
 }
 

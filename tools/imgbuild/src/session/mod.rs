@@ -31,8 +31,10 @@ use tonic::codegen::Service;
 
 pub(crate) use filesync::{Source, VirtualFile};
 
+use crate::content::{self, Content};
 use crate::error::Error;
-use crate::secrets::{Login, Secrets};
+use crate::logins::Logins;
+use crate::secrets::Secrets;
 use crate::ssh::Agents;
 use filesync::FileSync;
 use services::{Auth, Health, SecretStore};
@@ -63,9 +65,11 @@ pub(crate) struct Offer {
     pub(crate) directories: BTreeMap<String, Source>,
     /// The context, if it is an archive.
     pub(crate) archive: Option<PathBuf>,
+    /// Caches in directories.
+    pub(crate) content: Content,
     pub(crate) secrets: Secrets,
     pub(crate) agents: Agents,
-    pub(crate) login: Option<Login>,
+    pub(crate) logins: Arc<Logins>,
 }
 
 /// Holds the first failure on this side; the engine only learns its text.
@@ -97,6 +101,7 @@ struct Services {
     health: HealthServer<Health>,
     files: FileSyncServer<FileSync>,
     upload: UploadServer<Upload>,
+    content: Content,
     ssh: SshServer<SshForward>,
     secrets: SecretsServer<SecretStore>,
     auth: AuthServer<Auth>,
@@ -115,7 +120,7 @@ impl Session {
         request = header(request, "x-docker-expose-session-uuid", &id)?;
         request = header(request, "x-docker-expose-session-name", "imgbuild")?;
         request = header(request, "x-docker-expose-session-sharedkey", &offer.shared_key)?;
-        for method in METHODS {
+        for method in METHODS.iter().chain(&content::METHODS) {
             request = header(request, "x-docker-expose-session-grpc-method", method)?;
         }
         let stream = Box::new(engine.upgrade(request).await?);
@@ -130,9 +135,10 @@ impl Session {
             health: HealthServer::new(Health),
             files: FileSyncServer::new(files),
             upload: UploadServer::new(upload),
+            content: offer.content,
             ssh: SshServer::new(SshForward::new(offer.agents)),
             secrets: SecretsServer::new(SecretStore::new(offer.secrets)),
-            auth: AuthServer::new(Auth::new(offer.login)),
+            auth: AuthServer::new(Auth::new(offer.logins, failure.clone())),
         };
         Self { id, stream, services, failure }
     }
@@ -173,6 +179,7 @@ async fn dispatch(
         "grpc.health.v1.Health" => services.health.call(request).await,
         "moby.filesync.v1.FileSync" => services.files.call(request).await,
         "moby.sshforward.v1.SSH" => services.ssh.call(request).await,
+        content::SERVICE => Ok(services.content.call(request).await),
         "moby.upload.v1.Upload" => services.upload.call(request).await,
         "moby.buildkit.secrets.v1.Secrets" => services.secrets.call(request).await,
         "moby.filesync.v1.Auth" => services.auth.call(request).await,

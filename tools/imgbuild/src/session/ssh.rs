@@ -9,7 +9,7 @@ use futures_util::{Stream, StreamExt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
-use crate::ssh::Agents;
+use crate::ssh::{self, Agents};
 
 /// The metadata in which the engine names the agent.
 const ID: &str = "buildkit.ssh.id";
@@ -28,7 +28,7 @@ impl SshForward {
 }
 
 fn missing(id: &str) -> Status {
-    Status::not_found(format!("no SSH agent {id} was given"))
+    Status::not_found(ssh::missing(id))
 }
 
 type Messages = Pin<Box<dyn Stream<Item = Result<BytesMessage, Status>> + Send>>;

@@ -68,15 +68,26 @@ impl Agents {
         Ok(Self(agents))
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The agent of this id; an empty one means the default.
     pub(crate) fn get(&self, id: &str) -> Option<&Agent> {
         self.0.get(if id.is_empty() { DEFAULT } else { id })
     }
 }
 
-/// The id of an agent that a step wanted and nobody gave, if the engine says that.
+/// What a step is told that wants an agent which is not there.
+pub(crate) fn missing(id: &str) -> String {
+    format!("no SSH agent \"{}\" was given", if id.is_empty() { DEFAULT } else { id })
+}
+
+/// The id of the agent that a step wanted in vain, if that is what the engine tells: with our own
+/// words, or with its own where it did not ask.
 pub(crate) fn not_given(message: &str) -> Option<String> {
-    let (_, rest) = message.split_once("no SSH key \"")?;
+    let ours = message.split_once("no SSH agent \"");
+    let (_, rest) = ours.or_else(|| message.split_once("no SSH key \""))?;
     let (id, _) = rest.split_once('"')?;
     Some(id.to_owned())
 }

@@ -157,5 +157,6 @@ fn a_missing_agent_is_read_from_the_engines_words() {
     let of = |text: &str| not_given(text);
     let told = "failed to solve: no SSH key \"default\" forwarded from the client";
     assert_eq!(of(told).as_deref(), Some("default"));
+    assert_eq!(of(&format!("rpc error: {}", missing(""))).as_deref(), Some("default"));
     assert_eq!(of("something else"), None);
 }
