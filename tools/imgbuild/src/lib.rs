@@ -35,6 +35,7 @@ mod secrets;
 mod session;
 mod ssh;
 mod trace;
+mod wanted;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -45,7 +46,6 @@ use slipway_release::{Document, Failure, Image, Registry};
 use slipway_shell::{Context, Tool};
 
 use build::{Built, Job};
-use contexts::Named;
 use docker_config::DockerConfig;
 use error::Error;
 use git::{Found, Revision};
@@ -53,8 +53,8 @@ use logins::Logins;
 use names::Names;
 pub use options::Options;
 use place::Place;
-use secrets::{Login, Secrets};
-use ssh::Agents;
+use secrets::Login;
+use wanted::Wanted;
 
 /// The tool.
 pub struct ImgBuild;
@@ -85,19 +85,8 @@ fn login(registry: Option<Registry>) -> Option<Login> {
 async fn image(options: &Options, login: Option<Login>, context: &Context) -> Result<Image, Error> {
     let begun = Instant::now();
     let place = Place::of(&options.context)?;
-    let contexts = each(&options.build_context, Named::parse)?;
     let dockerfile = plan::dockerfile(options, &place)?;
-    let secrets = Secrets::load(&options.secret)?;
-    let agents = Agents::load(&options.ssh)?;
-    let network = flags::network(options.network.as_deref())?;
-    let platforms = flags::platforms(options.platform.as_deref())?;
-    let anew = flags::anew(options.no_cache, &options.no_cache_filter)?;
-    let cache_from = each(&options.cache_from, cache::from)?;
-    let cache_to = each(&options.cache_to, cache::to)?;
-    let hosts = each(&options.add_host, flags::host)?;
-    let shm_size = options.shm_size.as_ref().map(|text| flags::size("--shm-size", text));
-    let shm_size = shm_size.transpose()?;
-    let limits = each(&options.ulimit, flags::limit)?;
+    let wanted = Wanted::read(options)?;
     let revision = revision(&place, context).await;
     let names = Names::work_out(options, &place, &dockerfile.path, revision.as_ref())?;
     let mut args = plan::build_args(options, names.version(), revision.as_ref())?;
@@ -113,23 +102,11 @@ async fn image(options: &Options, login: Option<Login>, context: &Context) -> Re
     let job = Job {
         address: address(&place, revision.as_ref()),
         place: &place,
-        contexts,
         dockerfile: &dockerfile,
         names: &names,
         args,
         labels,
-        target: options.target.as_deref(),
-        platforms,
-        network,
-        anew,
-        cache_from,
-        cache_to,
-        hosts,
-        shm_size,
-        limits,
-        pull: options.pull,
-        secrets,
-        agents,
+        wanted,
         logins: Arc::new(Logins::new(login, config)),
     };
     let built = build::build(&engine, job, &context.ui, &step).await?;
@@ -167,11 +144,6 @@ fn address(place: &Place, revision: Option<&Revision>) -> Option<String> {
         }
         Place::Address(address) => Some(address.clone()),
     }
-}
-
-/// Reads each of a flag's values.
-fn each<T>(texts: &[String], read: impl Fn(&str) -> Result<T, Error>) -> Result<Vec<T>, Error> {
-    texts.iter().map(|text| read(text)).collect()
 }
 
 /// Asks the engine for the image by the id that the build told.

@@ -43,16 +43,19 @@ type Pieces = mpsc::Sender<io::Result<Bytes>>;
 /// The option that this builder cannot do, if the job has one.
 pub(crate) fn cannot(job: &Job<'_>) -> Option<&'static str> {
     let wanted = [
-        ("--secret", !job.secrets.is_empty()),
-        ("--ssh", !job.agents.is_empty()),
-        ("--build-context", !job.contexts.is_empty()),
-        ("--no-cache-filter", matches!(job.anew, Anew::Stages(_))),
-        ("--cache-to", !job.cache_to.is_empty()),
+        ("--secret", !job.wanted.secrets.is_empty()),
+        ("--ssh", !job.wanted.agents.is_empty()),
+        ("--build-context", !job.wanted.contexts.is_empty()),
+        ("--no-cache-filter", matches!(job.wanted.anew, Anew::Stages(_))),
+        ("--cache-to", !job.wanted.cache_to.is_empty()),
         (
             "--cache-from",
-            job.cache_from.iter().any(|cache| !matches!(cache.place, CachePlace::Registry(_))),
+            job.wanted
+                .cache_from
+                .iter()
+                .any(|cache| !matches!(cache.place, CachePlace::Registry(_))),
         ),
-        ("--platform", job.platforms.len() > 1),
+        ("--platform", job.wanted.platforms.len() > 1),
     ];
     wanted.into_iter().find(|(_, wanted)| *wanted).map(|(option, _)| option)
 }
@@ -134,17 +137,17 @@ async fn request(job: &Job<'_>, sent: &Sent, podman: bool) -> Result<Request, Er
         ("forcerm", "1".to_owned()),
     ];
     query.extend(job.names.all.iter().map(|name| ("t", name.to_string())));
-    query.extend(hosts(&job.hosts, podman).into_iter().map(|text| ("extrahosts", text)));
+    query.extend(hosts(&job.wanted.hosts, podman).into_iter().map(|text| ("extrahosts", text)));
     let optional = [
-        ("target", job.target.map(str::to_owned)),
-        ("platform", job.platforms.first().cloned()),
-        ("networkmode", job.network.map(str::to_owned)),
+        ("target", job.wanted.target.clone()),
+        ("platform", job.wanted.platforms.first().cloned()),
+        ("networkmode", job.wanted.network.clone()),
         ("remote", sent.remote.clone()),
-        ("shmsize", job.shm_size.map(|size| size.to_string())),
-        ("ulimits", limits(&job.limits, podman)),
+        ("shmsize", job.wanted.shm_size.map(|size| size.to_string())),
+        ("ulimits", limits(&job.wanted.limits, podman)),
         ("cachefrom", caches(job)),
-        ("nocache", (job.anew == Anew::Everything).then(|| "1".to_owned())),
-        ("pull", job.pull.then(|| "1".to_owned())),
+        ("nocache", (job.wanted.anew == Anew::Everything).then(|| "1".to_owned())),
+        ("pull", job.wanted.pull.then(|| "1".to_owned())),
     ];
     query.extend(optional.into_iter().filter_map(|(key, value)| Some((key, value?))));
     let logins = job.logins.all().await?;
@@ -180,7 +183,7 @@ fn limits(limits: &[Limit], podman: bool) -> Option<String> {
 }
 
 fn caches(job: &Job<'_>) -> Option<String> {
-    let names = job.cache_from.iter().filter_map(|cache| match &cache.place {
+    let names = job.wanted.cache_from.iter().filter_map(|cache| match &cache.place {
         CachePlace::Registry(name) => Some(name),
         _ => None,
     });
