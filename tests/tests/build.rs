@@ -10,10 +10,18 @@ mod ends;
 mod failures;
 #[path = "build/files.rs"]
 mod files;
+#[path = "build/hidden.rs"]
+mod hidden;
 #[path = "build/options.rs"]
 mod options;
 #[path = "build/registry.rs"]
 mod registry;
+#[path = "build/room.rs"]
+mod room;
+#[path = "build/skip.rs"]
+mod skip;
+#[path = "build/source.rs"]
+mod source;
 #[path = "build/steps.rs"]
 mod steps;
 

@@ -14,6 +14,8 @@ use crate::transport::{REGISTRY_AUTH, Request};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub struct Info {
+    /// The host name of the engine's machine.
+    pub name: String,
     /// The engine's version, such as `20.10.24`.
     pub server_version: String,
     /// The directory that holds images and containers.

@@ -8,25 +8,27 @@ use bollard_buildkit_proto::moby::buildkit::v1::SolveRequest;
 use slipway_engine::{ApiVersion, Engine};
 use slipway_shell::{Step, Ui};
 
-use crate::cache;
+use crate::cache::{self, Cache};
 use crate::classic;
 use crate::content::Content;
-use crate::contexts;
+use crate::contexts::{self, Named};
 use crate::control::{Control, SolveError};
 use crate::diagnose::diagnose;
 use crate::digest;
 use crate::error::Error;
-use crate::flags::HOST_GATEWAY;
+use crate::flags::{Anew, HOST_GATEWAY, Host, Limit};
 use crate::logins::Logins;
+use crate::mask::Mask;
 use crate::names::Names;
 use crate::needs;
 use crate::place::Place;
 use crate::plan::Dockerfile;
+use crate::progress::Progress;
 use crate::request::request;
+use crate::secrets::Secrets;
 use crate::session::{Offer, Session, Source, VirtualFile};
-use crate::ssh;
+use crate::ssh::{self, Agents};
 use crate::trace::Trace;
-use crate::wanted::Wanted;
 
 /// The first API version whose engine may have BuildKit (Docker 18.09).
 const BUILDKIT_SINCE: ApiVersion = ApiVersion { major: 1, minor: 39 };
@@ -36,11 +38,23 @@ pub(crate) struct Job<'a> {
     pub(crate) place: &'a Place,
     /// The context's address, if the engine fetches it.
     pub(crate) address: Option<String>,
+    pub(crate) contexts: Vec<Named>,
     pub(crate) dockerfile: &'a Dockerfile,
-    pub(crate) names: &'a Names,
+    pub(crate) names: Names,
     pub(crate) args: BTreeMap<String, String>,
     pub(crate) labels: BTreeMap<String, String>,
-    pub(crate) wanted: Wanted,
+    pub(crate) target: Option<&'a str>,
+    pub(crate) platforms: Vec<String>,
+    pub(crate) network: Option<&'a str>,
+    pub(crate) anew: Anew,
+    pub(crate) cache_from: Vec<Cache>,
+    pub(crate) cache_to: Vec<Cache>,
+    pub(crate) pull: bool,
+    pub(crate) hosts: Vec<Host>,
+    pub(crate) shm_size: Option<u64>,
+    pub(crate) limits: Vec<Limit>,
+    pub(crate) secrets: Secrets,
+    pub(crate) agents: Agents,
     pub(crate) logins: Arc<Logins>,
 }
 
@@ -60,68 +74,54 @@ pub(crate) async fn build(
     ui: &Ui,
     live: &Step,
 ) -> Result<Built, Error> {
-    cache::find(&mut job.wanted.cache_from, &mut |text| ui.warn(text));
+    cache::find(&mut job.cache_from, &mut |text| ui.warn(text));
     let without_buildkit = classic::cannot(&job);
-    match open(engine, &mut job).await? {
-        Some(session) => with_buildkit(engine, session, &job, ui, live).await,
-        None => match without_buildkit {
+    let mask = Mask::new(job.secrets.values(), &job.args, job.logins.password());
+    let offer = Offer {
+        shared_key: shared_key(&job),
+        directories: directories(&job),
+        archive: match job.place {
+            Place::Archive(path) => Some(path.clone()),
+            _ => None,
+        },
+        content: Content::new(cache::stores(job.cache_from.iter().chain(&job.cache_to))),
+        secrets: std::mem::take(&mut job.secrets),
+        agents: job.agents.clone(),
+        logins: job.logins.clone(),
+    };
+    let session = if engine.api_version() < BUILDKIT_SINCE {
+        None
+    } else {
+        match Session::open(engine, offer).await {
+            // Podman is asked by the same API and has no such address.
+            Err(Error::Engine(slipway_engine::Error::NotFound { .. })) => None,
+            opened => Some(opened?),
+        }
+    };
+    let Some(session) = session else {
+        return match without_buildkit {
             Some(option) => Err(Error::EngineCannot {
                 option,
                 why: "it has no BuildKit".to_owned(),
                 hint: "use the engine of Docker",
             }),
-            None => classic::build(engine, &job, ui, live).await,
-        },
-    }
-}
-
-/// Opens a session; an engine that has none has no BuildKit.
-async fn open(engine: &Engine, job: &mut Job<'_>) -> Result<Option<Session>, Error> {
-    if engine.api_version() < BUILDKIT_SINCE {
-        return Ok(None);
-    }
-    let offer = Offer {
-        shared_key: shared_key(job),
-        directories: directories(job),
-        archive: match job.place {
-            Place::Archive(path) => Some(path.clone()),
-            _ => None,
-        },
-        content: Content::new(cache::stores(
-            job.wanted.cache_from.iter().chain(&job.wanted.cache_to),
-        )),
-        secrets: std::mem::take(&mut job.wanted.secrets),
-        agents: job.wanted.agents.clone(),
-        logins: job.logins.clone(),
+            None => classic::build(engine, &job, mask, ui, live).await,
+        };
     };
-    match Session::open(engine, offer).await {
-        // Podman is asked by the same API and has no such address.
-        Err(Error::Engine(slipway_engine::Error::NotFound { .. })) => Ok(None),
-        opened => opened.map(Some),
-    }
-}
-
-async fn with_buildkit(
-    engine: &Engine,
-    session: Session,
-    job: &Job<'_>,
-    ui: &Ui,
-    live: &Step,
-) -> Result<Built, Error> {
-    needs::check(engine, job).await?;
+    needs::check(engine, &job).await?;
     let failure = session.failure();
     let control = Control::open(engine).await?;
-    let gateway = if job.wanted.hosts.iter().any(|host| host.address == HOST_GATEWAY) {
+    let gateway = if job.hosts.iter().any(|host| host.address == HOST_GATEWAY) {
         Some(control.host_gateway(engine).await?)
     } else {
         None
     };
-    let request = request(job, session.id(), gateway.as_deref());
+    let request = request(&job, session.id(), gateway.as_deref());
 
-    let mut trace = Trace::default();
+    let mut progress = Progress::new(Trace::new(mask), ui, live);
     let result = {
         let mut serving = std::pin::pin!(session.serve());
-        let mut building = std::pin::pin!(follow(&control, request, &mut trace, ui, live));
+        let mut building = std::pin::pin!(follow(&control, request, &mut progress));
         // The session may end first; the build's answer then says why.
         tokio::select! {
             result = &mut building => result,
@@ -132,13 +132,13 @@ async fn with_buildkit(
     if let Some(error) = failure.take() {
         return Err(error);
     }
-    let told = result.map_err(|error| explain(error, &trace, job))?;
+    let told = result.map_err(|error| explain(error, progress.trace(), &job))?;
     let id = told.get("containerimage.digest").cloned().ok_or_else(|| {
         let what = "the build ended without an image id".to_owned();
         slipway_engine::Error::Protocol { what }
     })?;
-    cache::note(&job.wanted.cache_to, told.get("cache.manifest"))?;
-    let (steps, cached_steps) = trace.counts();
+    cache::note(&job.cache_to, told.get("cache.manifest"))?;
+    let (steps, cached_steps) = progress.trace().counts();
     Ok(Built { id, steps, cached_steps })
 }
 
@@ -146,15 +146,9 @@ async fn with_buildkit(
 async fn follow(
     control: &Control,
     request: SolveRequest,
-    trace: &mut Trace,
-    ui: &Ui,
-    live: &Step,
+    progress: &mut Progress<'_>,
 ) -> Result<HashMap<String, String>, SolveError> {
-    let each = |report| {
-        trace.apply(report, &mut |line| ui.raw(line));
-        live.update(trace.current().unwrap_or_default());
-    };
-    control.solve(request, each).await
+    control.solve(request, |report| progress.take(report)).await
 }
 
 fn explain(error: SolveError, trace: &Trace, job: &Job<'_>) -> Error {
@@ -163,13 +157,8 @@ fn explain(error: SolveError, trace: &Trace, job: &Job<'_>) -> Error {
             if let Some(id) = ssh::not_given(&message) {
                 return Error::SshNotGiven { id };
             }
-            diagnose(
-                &message,
-                trace,
-                &job.dockerfile.path,
-                &job.dockerfile.text,
-                job.wanted.target.as_deref(),
-            )
+            let message = trace.mask().hide(&message);
+            diagnose(&message, trace, &job.dockerfile.path, &job.dockerfile.text, job.target)
         }
         SolveError::Other(error) => error,
     }
@@ -183,7 +172,7 @@ fn directories(job: &Job<'_>) -> BTreeMap<String, Source> {
         let files = Source::Virtual(Arc::new(virtual_files(job.dockerfile)));
         directories.insert("dockerfile".to_owned(), files);
     }
-    for named in &job.wanted.contexts {
+    for named in &job.contexts {
         if let contexts::Source::Directory(path) = &named.source {
             directories.insert(named.directory(), Source::Directory(path.clone()));
         }

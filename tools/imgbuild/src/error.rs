@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use serde_json::json;
 use slipway_engine::RegistryFault;
 use slipway_release::{Code, Failure, exit};
+use slipway_shell::Span;
+
+use crate::git::Changes;
 
 use crate::ssh::BadKey;
 
@@ -51,6 +54,20 @@ pub(crate) enum Error {
     CacheNotKept { path: PathBuf, why: String },
     #[error("this engine cannot do {option}: {why}")]
     EngineCannot { option: &'static str, why: String, hint: &'static str },
+    #[error("the source is not its commit: {}", changes.sentence())]
+    NotClean { changes: Changes },
+    #[error("{}", no_revision(why.as_deref()))]
+    NoRevision { why: Option<String> },
+    #[error("nothing says which registry to ask for --skip-if-pushed")]
+    NoRegistry,
+    #[error("the tag {tag} does not tell the revision, which --skip-if-pushed goes by")]
+    TagWithoutRevision { tag: String },
+    #[error(
+        "{free} free where the engine keeps its images ({root}), less than the {wanted} of --min-free"
+    )]
+    DiskLow { free: String, wanted: String, root: String },
+    #[error("the build was not done within {limit} (--timeout)")]
+    Deadline { limit: Span },
     #[error("the engine's disk is full: {why}")]
     DiskFull { why: String },
     #[error("the engine said {told} was built, but does not have it: {why}")]
@@ -92,6 +109,11 @@ impl FailedStep {
     }
 }
 
+fn no_revision(why: Option<&str>) -> String {
+    let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+    format!("git knows no commit of the source{why}")
+}
+
 fn place(path: &std::path::Path, line: Option<usize>) -> String {
     match line {
         Some(line) => format!("{} line {line}", path.display()),
@@ -129,7 +151,13 @@ impl Error {
             | Self::CredentialHelper { .. }
             | Self::BadDockerConfig { .. } => Code::BaseImageUnavailable,
             Self::EngineCannot { .. } => Code::EngineUnsupported,
-            Self::DiskFull { .. } | Self::Engine(E::DiskFull { .. }) => Code::DiskFull,
+            Self::NotClean { .. } | Self::NoRevision { .. } => Code::SourceNotClean,
+            Self::NoRegistry => Code::MissingSection,
+            Self::TagWithoutRevision { .. } => Code::Usage,
+            Self::Deadline { .. } => Code::DeadlineExceeded,
+            Self::DiskFull { .. } | Self::DiskLow { .. } | Self::Engine(E::DiskFull { .. }) => {
+                Code::DiskFull
+            }
             Self::ImageLost { .. } => Code::ImageNotFound,
             Self::Engine(E::Unreachable { .. } | E::Interrupted { .. }) => Code::EngineUnreachable,
             Self::Engine(E::PermissionDenied { .. }) => Code::EngineDenied,
@@ -188,7 +216,18 @@ impl Error {
             Self::BaseImage { fault, .. } => base_hint(*fault).to_owned(),
             Self::CacheNotKept { .. } => "the image is built; give a directory that can be written".to_owned(),
             Self::EngineCannot { hint, .. } => (*hint).to_owned(),
-            Self::DiskFull { .. } | Self::Engine(E::DiskFull { .. }) => {
+            Self::NotClean { .. } => "commit it, put it away, or name it in .gitignore".to_owned(),
+            Self::NoRevision { .. } => "build a checkout of a git repository".to_owned(),
+            Self::NoRegistry => "run ecrlogin before imgbuild in the pipe".to_owned(),
+            Self::TagWithoutRevision { .. } => {
+                "give --tag the name alone, or a tag with the first 12 digits of the commit"
+                    .to_owned()
+            }
+            Self::Deadline { .. } => {
+                "what was built is in the builder's cache: the next build goes on from there"
+                    .to_owned()
+            }
+            Self::DiskFull { .. } | Self::DiskLow { .. } | Self::Engine(E::DiskFull { .. }) => {
                 "make room on the engine's disk, such as with `docker builder prune`".to_owned()
             }
             Self::Engine(error) => error.hint().to_owned(),
@@ -207,6 +246,7 @@ impl Error {
     fn retryable(&self) -> bool {
         match self {
             Self::Engine(error) => error.transient(),
+            Self::Deadline { .. } => true,
             Self::BaseImage { fault, .. } => fault.is_some_and(RegistryFault::transient),
             _ => false,
         }
@@ -260,6 +300,9 @@ impl From<Error> for Failure {
                 failure.exit = exit::NOT_ALLOWED;
             }
             _ => {}
+        }
+        if let Error::NotClean { changes } = &error {
+            failure = failure.evidence(json!({ "files": changes.first, "count": changes.count }));
         }
         if let Error::Step { step } = &error {
             failure = failure.evidence(json!({

@@ -1,5 +1,7 @@
 //! Logins for the registries that a build takes from: the document's first, then docker's own.
 
+use slipway_release::Secret;
+
 use crate::docker_config::DockerConfig;
 use crate::error::Error;
 use crate::secrets::Login;
@@ -14,6 +16,11 @@ pub(crate) struct Logins {
 impl Logins {
     pub(crate) fn new(document: Option<Login>, config: DockerConfig) -> Self {
         Self { document, config }
+    }
+
+    /// The password that the document has.
+    pub(crate) fn password(&self) -> Option<&Secret> {
+        self.document.as_ref().map(|login| &login.password)
     }
 
     /// The login for a registry's host, if there is one.

@@ -1,8 +1,10 @@
 //! The names of the image: the user's, and those made from git or from the directory's state.
 
+use std::fmt;
 use std::path::Path;
 
 use slipway_engine::Reference;
+use slipway_release::Image;
 
 use crate::context::fingerprint;
 use crate::error::Error;
@@ -12,7 +14,7 @@ use crate::options::Options;
 use crate::place::Place;
 
 /// The names and the version of the image.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Names {
     /// Every name, each with a tag; the first is the release's.
     pub(crate) all: Vec<Reference>,
@@ -63,9 +65,27 @@ impl Names {
         Ok(Self { all })
     }
 
+    /// The document's section with the names.
+    pub(crate) fn section(&self, image: Image) -> Image {
+        let first = self.all.first();
+        Image {
+            name: first.map(|name| name.path().to_owned()),
+            tag: first.and_then(Reference::tag).map(str::to_owned),
+            tags: self.all.iter().map(ToString::to_string).collect(),
+            ..image
+        }
+    }
+
     /// The first tag.
     pub(crate) fn version(&self) -> &str {
         self.all.first().and_then(Reference::tag).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Names {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<String> = self.all.iter().map(ToString::to_string).collect();
+        f.write_str(&names.join(", "))
     }
 }
 
@@ -120,8 +140,7 @@ mod tests {
         Revision {
             commit: "0123456789abcdef0123456789abcdef01234567".into(),
             dirty,
-            committed_at: None,
-            source: None,
+            ..Revision::default()
         }
     }
 

@@ -30,10 +30,10 @@ pub(crate) async fn check(engine: &Engine, job: &Job<'_>) -> Result<(), Error> {
 
 /// The option that wants containerd's store, if one does.
 fn wants_store(job: &Job<'_>) -> Option<&'static str> {
-    if job.wanted.platforms.len() > 1 {
+    if job.platforms.len() > 1 {
         return Some("--platform");
     }
-    let elsewhere = job.wanted.cache_to.iter().any(|cache| cache.place != cache::Place::Inline);
+    let elsewhere = job.cache_to.iter().any(|cache| cache.place != cache::Place::Inline);
     elsewhere.then_some("--cache-to")
 }
 
@@ -43,9 +43,9 @@ fn has_directory(place: &Place) -> bool {
 
 fn judge(job: &Job<'_>, facts: Facts) -> Result<(), Error> {
     let newer = [
-        ("--shm-size", job.wanted.shm_size.is_some()),
-        ("--build-context", !job.wanted.contexts.is_empty()),
-        ("--ulimit", !job.wanted.limits.is_empty()),
+        ("--shm-size", job.shm_size.is_some()),
+        ("--build-context", !job.contexts.is_empty()),
+        ("--ulimit", !job.limits.is_empty()),
         ("a directory of a repository", has_directory(job.place)),
     ];
     if facts.api < DOCKER_23

@@ -3,12 +3,14 @@
 use clap::Args;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use slipway_shell::Span;
 
 /// Builds a directory with a Dockerfile into an image and adds it to the release document
 ///
 /// The engine's BuildKit builds; DOCKER_HOST says which engine. Without --tag the image is named
 /// after the directory, and its tag is the git revision. The Dockerfile may declare ARG
-/// SLIPWAY_VERSION and ARG SLIPWAY_REVISION to learn the tag and the revision.
+/// SLIPWAY_VERSION, ARG SLIPWAY_REVISION and ARG SLIPWAY_SOURCE_DATE_EPOCH to learn the tag, the
+/// revision and its time.
 #[derive(Args, Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Options {
@@ -72,6 +74,25 @@ pub struct Options {
     /// A limit of RUN steps, such as nofile=1024:2048 [repeatable]
     #[arg(long, value_name = "NAME=SOFT[:HARD]")]
     pub ulimit: Vec<String>,
+    /// The time of the image, in seconds since 1970, or `now` [default: that of the variable
+    /// SOURCE_DATE_EPOCH, else of the commit]
+    #[arg(long, value_name = "SECONDS|now")]
+    pub source_date_epoch: Option<String>,
+    /// Fail unless the source is exactly its commit
+    #[arg(long)]
+    pub require_clean: bool,
+    /// Build nothing if the document's registry has this revision already
+    #[arg(long)]
+    pub skip_if_pushed: bool,
+    /// The disk space that has to be free where the engine keeps its images
+    #[arg(long, value_name = "BYTES", default_value = "256m")]
+    pub min_free: String,
+    /// Keep so much of the builder's cache, and take the least recently used away after the build
+    #[arg(long, value_name = "BYTES")]
+    pub keep_cache: Option<String>,
+    /// The deadline for all of it
+    #[arg(long, value_name = "DURATION")]
+    pub timeout: Option<Span>,
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
-use crate::git::Revision;
+use crate::facts::Facts;
 use crate::ignore;
 use crate::options::Options;
 use crate::place::Place;
@@ -77,13 +77,9 @@ fn read(options: &Options, context: &Path) -> Result<Dockerfile, Error> {
 /// Name and value pairs of `--build-arg`, with those that are always given.
 pub(crate) fn build_args(
     options: &Options,
-    version: &str,
-    revision: Option<&Revision>,
+    facts: &Facts,
 ) -> Result<BTreeMap<String, String>, Error> {
-    let mut args = BTreeMap::from([("SLIPWAY_VERSION".to_owned(), version.to_owned())]);
-    if let Some(revision) = revision {
-        args.insert("SLIPWAY_REVISION".to_owned(), revision.commit.clone());
-    }
+    let mut args = facts.build_args();
     for text in &options.build_arg {
         let bad = |why: String| Error::BadOption { option: "--build-arg", why };
         let (name, value) = match text.split_once('=') {
@@ -102,20 +98,9 @@ pub(crate) fn build_args(
     Ok(args)
 }
 
-/// The labels of the OCI image specification that git knows, and the user's.
-pub(crate) fn labels(
-    options: &Options,
-    version: &str,
-    revision: Option<&Revision>,
-) -> Result<BTreeMap<String, String>, Error> {
-    let mut labels =
-        BTreeMap::from([("org.opencontainers.image.version".to_owned(), version.to_owned())]);
-    if let Some(revision) = revision {
-        labels.insert("org.opencontainers.image.revision".to_owned(), revision.commit.clone());
-        if let Some(source) = &revision.source {
-            labels.insert("org.opencontainers.image.source".to_owned(), source.clone());
-        }
-    }
+/// The labels that follow from the source, and the user's.
+pub(crate) fn labels(options: &Options, facts: &Facts) -> Result<BTreeMap<String, String>, Error> {
+    let mut labels = facts.labels();
     for text in &options.label {
         let (key, value) = text.split_once('=').unwrap_or((text, ""));
         if key.is_empty() {
@@ -134,33 +119,21 @@ mod tests {
         Options::of(context)
     }
 
-    fn revision() -> Revision {
-        Revision {
-            commit: "0123456789abcdef0123456789abcdef01234567".into(),
-            dirty: false,
-            committed_at: None,
-            source: Some("https://x/y".into()),
-        }
-    }
-
     #[test]
     fn arguments_and_labels_of_the_user_go_first() {
         let mut options = options(Path::new("."));
-        let args = build_args(&options, "v1", Some(&revision())).unwrap();
-        assert_eq!(args["SLIPWAY_VERSION"], "v1");
-        assert_eq!(args["SLIPWAY_REVISION"].len(), 40);
+        let facts = Facts { version: "v1".into(), ..Facts::default() };
         options.build_arg = vec!["SLIPWAY_VERSION=mine".into(), "A=b=c".into(), "PATH".into()];
-        let args = build_args(&options, "v1", None).unwrap();
+        let args = build_args(&options, &facts).unwrap();
         assert_eq!((args["SLIPWAY_VERSION"].as_str(), args["A"].as_str()), ("mine", "b=c"));
         assert!(!args["PATH"].is_empty());
         for bad in ["NO_SUCH_VARIABLE_HERE", "=x"] {
             options.build_arg = vec![bad.into()];
-            assert!(build_args(&options, "v1", None).is_err(), "{bad}");
+            assert!(build_args(&options, &facts).is_err(), "{bad}");
         }
         options.label = vec!["org.opencontainers.image.version=9".into(), "empty".into()];
-        let labels = labels(&options, "v1", Some(&revision())).unwrap();
+        let labels = labels(&options, &facts).unwrap();
         assert_eq!(labels["org.opencontainers.image.version"], "9");
-        assert_eq!(labels["org.opencontainers.image.source"], "https://x/y");
         assert_eq!(labels["empty"], "");
     }
 

@@ -22,9 +22,8 @@ pub(crate) async fn look(repository: &Repository) -> Result<Revision, String> {
     };
     Ok(Revision {
         commit,
-        dirty: false,
-        committed_at: None,
         source: Some(without_credentials(&repository.url)),
+        ..Revision::default()
     })
 }
 

@@ -14,7 +14,7 @@ use crate::flags::{Anew, HOST_GATEWAY, Host, Limit};
 /// `host-gateway` stands for.
 pub(crate) fn request(job: &Job<'_>, session: &str, gateway: Option<&str>) -> SolveRequest {
     let names: Vec<String> = job.names.all.iter().map(ToString::to_string).collect();
-    let host_network = job.wanted.network.as_deref() == Some("host");
+    let host_network = job.network == Some("host");
     SolveRequest {
         r#ref: session.to_owned(),
         session: session.to_owned(),
@@ -24,8 +24,8 @@ pub(crate) fn request(job: &Job<'_>, session: &str, gateway: Option<&str>) -> So
         exporter_attrs_deprecated: HashMap::from([("name".to_owned(), names.join(","))]),
         entitlements: host_network.then(|| "network.host".to_owned()).into_iter().collect(),
         cache: Some(CacheOptions {
-            exports: job.wanted.cache_to.iter().map(entry).collect(),
-            imports: job.wanted.cache_from.iter().map(entry).collect(),
+            exports: job.cache_to.iter().map(entry).collect(),
+            imports: job.cache_from.iter().map(entry).collect(),
             ..CacheOptions::default()
         }),
         ..SolveRequest::default()
@@ -35,13 +35,10 @@ pub(crate) fn request(job: &Job<'_>, session: &str, gateway: Option<&str>) -> So
 fn attributes(job: &Job<'_>, gateway: Option<&str>) -> HashMap<String, String> {
     let mut attributes = HashMap::from([
         ("filename".to_owned(), job.dockerfile.name.clone()),
-        (
-            "image-resolve-mode".to_owned(),
-            if job.wanted.pull { "pull" } else { "default" }.to_owned(),
-        ),
+        ("image-resolve-mode".to_owned(), if job.pull { "pull" } else { "default" }.to_owned()),
     ]);
     attributes.extend(job.args.iter().map(|(k, v)| (format!("build-arg:{k}"), v.clone())));
-    for named in &job.wanted.contexts {
+    for named in &job.contexts {
         let source = match &named.source {
             Source::Directory(_) => format!("local:{}", named.directory()),
             Source::Address(address) => address.clone(),
@@ -51,16 +48,16 @@ fn attributes(job: &Job<'_>, gateway: Option<&str>) -> HashMap<String, String> {
     attributes.extend(job.labels.iter().map(|(k, v)| (format!("label:{k}"), v.clone())));
     let optional = [
         ("context", job.address.clone()),
-        ("target", job.wanted.target.clone()),
-        ("platform", some(job.wanted.platforms.join(","))),
-        ("force-network-mode", job.wanted.network.clone()),
-        ("add-hosts", some(hosts(&job.wanted.hosts, gateway))),
-        ("shm-size", job.wanted.shm_size.map(|size| size.to_string())),
-        ("ulimit", some(limits(&job.wanted.limits))),
-        ("cache-imports", imports(&job.wanted.cache_from)),
+        ("target", job.target.map(str::to_owned)),
+        ("platform", some(job.platforms.join(","))),
+        ("force-network-mode", job.network.map(str::to_owned)),
+        ("add-hosts", some(hosts(&job.hosts, gateway))),
+        ("shm-size", job.shm_size.map(|size| size.to_string())),
+        ("ulimit", some(limits(&job.limits))),
+        ("cache-imports", imports(&job.cache_from)),
         (
             "no-cache",
-            match &job.wanted.anew {
+            match &job.anew {
                 Anew::Nothing => None,
                 // No stage is named: all are meant.
                 Anew::Everything => Some(String::new()),

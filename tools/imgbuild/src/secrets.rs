@@ -25,6 +25,11 @@ impl Secrets {
         self.0.get(id).map(Vec::as_slice)
     }
 
+    /// All values.
+    pub(crate) fn values(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.values().map(Vec::as_slice)
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -29,6 +29,7 @@ use crate::dockerfile::line_of;
 use crate::error::{Error, FailedStep};
 use crate::flags::{Anew, Host, Limit};
 use crate::ignore::{self, Matcher};
+use crate::mask::Mask;
 use crate::place::Place;
 use crate::plan::Dockerfile;
 use pack::{Extra, pack};
@@ -43,19 +44,16 @@ type Pieces = mpsc::Sender<io::Result<Bytes>>;
 /// The option that this builder cannot do, if the job has one.
 pub(crate) fn cannot(job: &Job<'_>) -> Option<&'static str> {
     let wanted = [
-        ("--secret", !job.wanted.secrets.is_empty()),
-        ("--ssh", !job.wanted.agents.is_empty()),
-        ("--build-context", !job.wanted.contexts.is_empty()),
-        ("--no-cache-filter", matches!(job.wanted.anew, Anew::Stages(_))),
-        ("--cache-to", !job.wanted.cache_to.is_empty()),
+        ("--secret", !job.secrets.is_empty()),
+        ("--ssh", !job.agents.is_empty()),
+        ("--build-context", !job.contexts.is_empty()),
+        ("--no-cache-filter", matches!(job.anew, Anew::Stages(_))),
+        ("--cache-to", !job.cache_to.is_empty()),
         (
             "--cache-from",
-            job.wanted
-                .cache_from
-                .iter()
-                .any(|cache| !matches!(cache.place, CachePlace::Registry(_))),
+            job.cache_from.iter().any(|cache| !matches!(cache.place, CachePlace::Registry(_))),
         ),
-        ("--platform", job.wanted.platforms.len() > 1),
+        ("--platform", job.platforms.len() > 1),
     ];
     wanted.into_iter().find(|(_, wanted)| *wanted).map(|(option, _)| option)
 }
@@ -64,6 +62,7 @@ pub(crate) fn cannot(job: &Job<'_>) -> Option<&'static str> {
 pub(crate) async fn build(
     engine: &Engine,
     job: &Job<'_>,
+    mask: Mask,
     ui: &Ui,
     live: &Step,
 ) -> Result<Built, Error> {
@@ -74,7 +73,7 @@ pub(crate) async fn build(
     let body = StreamBody::new(stream::poll_fn(move |context| {
         receiver.poll_recv(context).map(|piece| piece.map(|piece| piece.map(Frame::data)))
     }));
-    let mut report = Report::default();
+    let mut report = Report::new(mask);
     let result = follow(engine, request, body, &mut report, ui, live).await;
     // The body is gone by now, so the sender has ended or ends at its next piece. A file that could
     // not be read is the cause of whatever the engine says.
@@ -137,17 +136,17 @@ async fn request(job: &Job<'_>, sent: &Sent, podman: bool) -> Result<Request, Er
         ("forcerm", "1".to_owned()),
     ];
     query.extend(job.names.all.iter().map(|name| ("t", name.to_string())));
-    query.extend(hosts(&job.wanted.hosts, podman).into_iter().map(|text| ("extrahosts", text)));
+    query.extend(hosts(&job.hosts, podman).into_iter().map(|text| ("extrahosts", text)));
     let optional = [
-        ("target", job.wanted.target.clone()),
-        ("platform", job.wanted.platforms.first().cloned()),
-        ("networkmode", job.wanted.network.clone()),
+        ("target", job.target.map(str::to_owned)),
+        ("platform", job.platforms.first().cloned()),
+        ("networkmode", job.network.map(str::to_owned)),
         ("remote", sent.remote.clone()),
-        ("shmsize", job.wanted.shm_size.map(|size| size.to_string())),
-        ("ulimits", limits(&job.wanted.limits, podman)),
+        ("shmsize", job.shm_size.map(|size| size.to_string())),
+        ("ulimits", limits(&job.limits, podman)),
         ("cachefrom", caches(job)),
-        ("nocache", (job.wanted.anew == Anew::Everything).then(|| "1".to_owned())),
-        ("pull", job.wanted.pull.then(|| "1".to_owned())),
+        ("nocache", (job.anew == Anew::Everything).then(|| "1".to_owned())),
+        ("pull", job.pull.then(|| "1".to_owned())),
     ];
     query.extend(optional.into_iter().filter_map(|(key, value)| Some((key, value?))));
     let logins = job.logins.all().await?;
@@ -183,7 +182,7 @@ fn limits(limits: &[Limit], podman: bool) -> Option<String> {
 }
 
 fn caches(job: &Job<'_>) -> Option<String> {
-    let names = job.wanted.cache_from.iter().filter_map(|cache| match &cache.place {
+    let names = job.cache_from.iter().filter_map(|cache| match &cache.place {
         CachePlace::Registry(name) => Some(name),
         _ => None,
     });
@@ -323,12 +322,12 @@ impl Write for Writer<'_> {
 
 fn explain(error: slipway_engine::Error, report: &Report, job: &Job<'_>) -> Error {
     use slipway_engine::Error as E;
-    let why = error.to_string();
+    let why = report.mask().hide(&error.to_string()).into_owned();
     match error {
-        E::Registry { fault, message } => {
+        E::Registry { fault, .. } => {
             let from = report.step.as_ref().and_then(|step| step.text.split(' ').nth(1));
             let image = from.unwrap_or("of the Dockerfile").to_owned();
-            Error::BaseImage { image, fault: Some(fault), why: message }
+            Error::BaseImage { image, fault: Some(fault), why }
         }
         E::DiskFull { message } => Error::DiskFull { why: message },
         E::Api { .. } | E::NotFound { .. } | E::Conflict { .. } => {

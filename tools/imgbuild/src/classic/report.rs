@@ -3,12 +3,15 @@
 
 use std::collections::VecDeque;
 
+use crate::mask::Mask;
+
 /// How many of a step's last lines are kept for an error.
 const TAIL: usize = 50;
 
 /// What is known of the build so far.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Report {
+    mask: Mask,
     /// The step that runs: its number, how many there are, and its text.
     pub(crate) step: Option<Step>,
     pub(crate) cached: u32,
@@ -27,15 +30,25 @@ pub(crate) struct Step {
 }
 
 impl Report {
+    /// A report that shows nothing of what `mask` hides.
+    pub(crate) fn new(mask: Mask) -> Self {
+        Self { mask, ..Self::default() }
+    }
+
+    /// What is hidden.
+    pub(crate) fn mask(&self) -> &Mask {
+        &self.mask
+    }
+
     /// Takes a piece of the account; whole lines go to `each`.
     pub(crate) fn take(&mut self, text: &str, each: &mut dyn FnMut(&str)) {
         self.rest.push_str(text);
         while let Some(at) = self.rest.find('\n') {
             let line: String = self.rest.drain(..=at).collect();
-            let line = line.trim_end();
+            let line = self.mask.hide(line.trim_end()).into_owned();
             if !line.is_empty() {
-                self.line(line);
-                each(line);
+                self.line(&line);
+                each(&line);
             }
         }
     }
