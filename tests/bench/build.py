@@ -2,8 +2,8 @@
 
     python3 build.py --bin BIN_DIR --work DIRECTORY --figures FILE [--files N] [--runs N]
 
-Whole processes, from spawn to exit; each command twice to warm up, then RUNS times, those that are compared in turn. Medians are what
-counts. Memory is the peak resident size as GNU time tells it: a process begins with the peak of the one that started it, so that one has
+Whole processes, from spawn to exit; each command twice to warm up, then RUNS times, those with BuildKit in turn, and the much slower
+others after them, so that what they write to the disk is in nobody's way. Medians are what counts. Memory is the peak resident size as GNU time tells it: a process begins with the peak of the one that started it, so that one has
 to be small. Of docker every client is measured that is on the search path: with BuildKit, or, where a client lacks the plugin that it
 wants for that, with the classic builder.
 """
@@ -61,15 +61,17 @@ def clients():
 
 
 def commands(options, directory):
+    """Those with BuildKit, and the others."""
     found = {"imgbuild": ([f"{options.bin}/imgbuild", "--no-input", "-t", "bench:imgbuild", directory], {})}
+    others = {}
     for at, (path, (version, buildkit)) in enumerate(clients().items()):
         name = f"docker {version}" if buildkit else f"docker {version}, classic builder"
-        found[name] = ([path, "build", "-t", f"bench:docker{at}", directory], {"DOCKER_BUILDKIT": str(int(buildkit))})
+        (found if buildkit else others)[name] = ([path, "build", "-t", f"bench:docker{at}", directory], {"DOCKER_BUILDKIT": str(int(buildkit))})
     buildah = shutil.which("buildah")
     if buildah:
         storage = ["--root", f"{options.work}/buildah", "--runroot", f"{options.work}/buildah-run"]
-        found["buildah"] = ([buildah, *storage, "bud", "--layers", "-t", "bench", directory], {})
-    return found
+        others["buildah"] = ([buildah, *storage, "bud", "--layers", "-t", "bench", directory], {})
+    return found, others
 
 
 def once(command, more):
@@ -99,6 +101,7 @@ def measure(tools, runs, before):
     for _ in range(runs):
         for name, command in tools.items():
             before()
+            os.sync()
             results[name].append(once(*command))
     for _ in range(3):
         for name, command in tools.items():
@@ -121,21 +124,19 @@ def main():
     options = arguments()
     directory = os.path.join(options.work, "context")
     context(directory, options.files)
-    tools = commands(options, directory)
-    for command in tools.values():
-        once(*command)
-        once(*command)
-
     changes = iter(range(1_000_000))
 
     def change():
         with open(os.path.join(directory, "package001", "part1", "file00001.txt"), "w") as file:
             file.write(f"change {next(changes)}\n")
 
-    figures = {
-        "nothing changed": measure(tools, options.runs, lambda: None),
-        "one file changed": measure(tools, options.runs, change),
-    }
+    figures = {"nothing changed": {}, "one file changed": {}}
+    for tools in commands(options, directory):
+        for command in tools.values():
+            once(*command)
+            once(*command)
+        figures["nothing changed"].update(measure(tools, options.runs, lambda: None))
+        figures["one file changed"].update(measure(tools, options.runs, change))
     for title, rows in figures.items():
         ours = rows["imgbuild"]["wall_ms"]
         print(f"{title + f', {options.files} files':34} {'wall ms':>9} {'min':>8} {'max':>8} {'cpu ms':>8} {'MiB':>6} {'imgbuild is':>12}")

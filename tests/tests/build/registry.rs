@@ -107,7 +107,9 @@ fn logins_of_dockers_own_configuration_are_used() {
     let document = Run::of(&without_input(&mut shell(&line))).good().document;
     let password = text(&document["registry"], "password").to_owned();
 
-    let project = Project::new("config", &format!("FROM {reference}\nCOPY Dockerfile /mine\n"));
+    // A tag is looked up anew each time; a digest is taken from what the engine has.
+    let (name, _) = reference.split_once('@').unwrap();
+    let project = Project::new("config", &format!("FROM {name}:1\nCOPY Dockerfile /mine\n"));
     let mut encode = Command::new("sh");
     encode.args(["-c", "printf 'AWS:%s' \"$1\" | base64 -w0", "sh", &password]);
     let auth = run(&mut encode);
