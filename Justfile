@@ -32,6 +32,10 @@ release:
 bench:
     sh tests/bench/run.sh
 
+# Builds of a large context, docker's clients and buildah beside; figures go to target/bench
+bench-build *ARGS:
+    sh tests/bench/build.sh {{ARGS}}
+
 # Swaps under load: failed requests, gaps, cost of the tool and its front; figures go to target/bench
 bench-swap *ARGS:
     sh tests/bench/swap.sh {{ARGS}}

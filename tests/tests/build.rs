@@ -1,15 +1,29 @@
 //! imgbuild on the lab's real engine: what is asked for is what is in the image.
 
+#[path = "build/classic.rs"]
+mod classic;
+#[path = "build/contexts.rs"]
+mod contexts;
 #[path = "build/ends.rs"]
 mod ends;
 #[path = "build/failures.rs"]
 mod failures;
 #[path = "build/files.rs"]
 mod files;
+#[path = "build/hidden.rs"]
+mod hidden;
 #[path = "build/options.rs"]
 mod options;
 #[path = "build/registry.rs"]
 mod registry;
+#[path = "build/room.rs"]
+mod room;
+#[path = "build/skip.rs"]
+mod skip;
+#[path = "build/source.rs"]
+mod source;
+#[path = "build/steps.rs"]
+mod steps;
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};

@@ -3,7 +3,7 @@
 use super::*;
 
 use std::io::{Read, Write};
-use std::net::Shutdown;
+use std::net::{Shutdown, TcpListener};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
 
@@ -102,6 +102,29 @@ fn relay(path: &Path, seen: impl Fn(&[u8]) + Clone + Send + 'static) {
             std::thread::spawn(move || pump(back.0, back.1, |_| ()));
         }
     });
+}
+
+/// The engine over TCP, at the port that is answered.
+pub(crate) fn over_tcp() -> u16 {
+    let engine = from_run_sh("DOCKER_HOST");
+    let engine = engine.strip_prefix("unix://").expect("the lab's engine has a socket").to_owned();
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let (mut client, mut server) = (client.unwrap(), UnixStream::connect(&engine).unwrap());
+            let (mut there, mut back) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+            std::thread::spawn(move || {
+                let _ = std::io::copy(&mut client, &mut there);
+                let _ = there.shutdown(Shutdown::Write);
+            });
+            std::thread::spawn(move || {
+                let _ = std::io::copy(&mut server, &mut back);
+                let _ = back.shutdown(Shutdown::Write);
+            });
+        }
+    });
+    port
 }
 
 fn pump(mut from: UnixStream, mut to: UnixStream, seen: impl Fn(&[u8])) {

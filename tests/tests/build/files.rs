@@ -178,3 +178,57 @@ fn five_thousand_files_arrive() {
     assert_eq!(arrived["7/7"], "file 644 CONTENT of 7");
     assert_eq!(arrived, tree(&project.path()));
 }
+
+#[test]
+fn rules_leave_what_dockers_own_client_leaves() {
+    let project = planted("ignore-docker");
+    for path in [".hidden/x", "a b/[c]/d.txt", "sub/deep/er/z.go", "ü/ö.txt", "plus+1/p.txt"] {
+        project.write(path, path);
+    }
+    symlink("sub", project.path().join("alias")).unwrap();
+    let name = format!("{}:docker", project.name);
+    for rules in [
+        "",
+        "\u{feff}# a mark before, a comment, blanks\n\n  \n\t*.log\t\n",
+        "**\n!sub/deep\n!a.txt\n",
+        "**/*.txt\n!ü\n!sub/deep/y.txt\n",
+        "sub/**/*.log\n!**/keep.log\n",
+        "*/deep\n",
+        "alias\n.hidden/\n/b.log\n./a.txt\nsub/../ü\n",
+        "a b\n[m-o]ode_modules\nsub/?.txt\n",
+        "sub/*\n!sub/deep/er\n",
+        "*.js\n**/m.*\n\\*.txt\na b/\\[c\\]\n",
+    ] {
+        project.write(".dockerignore", rules);
+        // Its classic builder needs no plugin of the client's; its cache stumbles over images that
+        // another test removes.
+        run(Command::new("docker")
+            .args(["build", "-q", "--no-cache", "-t", &name])
+            .arg(project.path())
+            .env("DOCKER_BUILDKIT", "0")
+            .env("DOCKER_HOST", from_run_sh("DOCKER_HOST")));
+        let image = project.build(&[]);
+        assert_eq!(files_of(text(&image, "id")), files_of(&name), "{rules:?}");
+    }
+}
+
+#[test]
+fn times_are_kept() {
+    let project = Project::new("times", COPY_ALL);
+    project.write("sub/old", "old");
+    let of = |path: &Path| path.symlink_metadata().unwrap().mtime();
+    std::fs::create_dir(project.path().join("empty")).unwrap();
+    // BuildKit of Docker 20.10 itself loses the time of a directory that has something in it.
+    let paths = ["sub/old", "empty"];
+    for path in paths {
+        let path = project.path().join(path);
+        run(Command::new("touch").args(["-d", "2001-02-03T04:05:06Z"]).arg(&path));
+        assert_eq!(of(&path), 981_173_106);
+    }
+    let image = project.build(&[]);
+    let directory = unpacked(text(&image, "id"));
+    for path in paths {
+        let arrived = of(&directory.path().join("tree/context").join(path));
+        assert_eq!(arrived, 981_173_106, "{path}");
+    }
+}

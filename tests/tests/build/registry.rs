@@ -7,7 +7,7 @@ use slipway_tests::lab::shell;
 use slipway_tests::process::with_input;
 
 /// A base image that only the lab's registry has: pushed, and taken from the engine again.
-fn pushed_base(project: &Project) -> String {
+pub(crate) fn pushed_base(project: &Project) -> String {
     project.write("of-base", &project.name);
     let image = project.build(&["-t", &format!("{}:1", project.name)]);
     let input = json!({
@@ -85,4 +85,69 @@ fn a_base_image_that_nobody_has_is_told_from_one_out_of_reach() {
     let error = project.fails(&[], 5, "base_image_unavailable");
     assert_eq!(error["retryable"], true, "{error:#}");
     assert!(text(&error, "message").contains("refused"), "{error:#}");
+}
+
+/// A directory for `DOCKER_CONFIG` with this in its config.json, and a helper that knows one login.
+fn docker_config(project: &Project, config: &Value, helper: &str) -> PathBuf {
+    let directory = project.beside("docker");
+    std::fs::create_dir_all(&directory).unwrap();
+    std::fs::write(directory.join("config.json"), config.to_string()).unwrap();
+    let program = directory.join("docker-credential-of-test");
+    std::fs::write(&program, helper).unwrap();
+    std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
+    directory
+}
+
+#[test]
+fn logins_of_dockers_own_configuration_are_used() {
+    let base = Project::new("config-base", COPY_ALL);
+    let reference = pushed_base(&base);
+    let host = from_run_sh("LAB_REGISTRY");
+    let line = format!("ecrlogin --registry-id {} --no-input | cat", &host[..12]);
+    let document = Run::of(&without_input(&mut shell(&line))).good().document;
+    let password = text(&document["registry"], "password").to_owned();
+
+    // A tag is looked up anew each time; a digest is taken from what the engine has.
+    let (name, _) = reference.split_once('@').unwrap();
+    let project = Project::new("config", &format!("FROM {name}:1\nCOPY Dockerfile /mine\n"));
+    let mut encode = Command::new("sh");
+    encode.args(["-c", "printf 'AWS:%s' \"$1\" | base64 -w0", "sh", &password]);
+    let auth = run(&mut encode);
+    let helper = format!(
+        "#!/bin/sh\ntest \"$1\" = get && test \"$(cat)\" = {host} || \
+         {{ echo credentials not found in native keychain; exit 1; }}\n\
+         echo '{{\"ServerURL\": \"{host}\", \"Username\": \"AWS\", \"Secret\": \"{password}\"}}'\n"
+    );
+    let build = |config: &Value, helper: &str| {
+        let directory = docker_config(&project, config, helper);
+        let path = std::env::var("PATH").unwrap();
+        let mut command = project.imgbuild();
+        command.env("DOCKER_CONFIG", &directory).arg("--no-cache").arg("--pull");
+        command.env("PATH", format!("{}:{path}", directory.display()));
+        Run::of(&without_input(&mut command))
+    };
+    for config in [
+        json!({"auths": {&host: {"auth": auth}}}),
+        json!({"auths": {format!("https://{host}"): {"auth": auth}}}),
+        json!({"credHelpers": {&host: "of-test"}}),
+        json!({"auths": {&host: {}}, "credsStore": "of-test"}),
+    ] {
+        let built = build(&config, &helper).good();
+        assert!(!built.told.contains(&password));
+    }
+    let store = json!({"credsStore": "of-test"});
+    for (config, helper, exit, words) in [
+        (&json!({}), &helper[..], 4, "ecrlogin"),
+        (
+            &store,
+            "#!/bin/sh\necho credentials not found in native keychain\nexit 1\n",
+            4,
+            "ecrlogin",
+        ),
+        (&store, "#!/bin/sh\necho the keychain is locked\nexit 1\n", 4, "config.json"),
+        (&json!({"credsStore": "not-installed"}), "", 4, "config.json"),
+    ] {
+        let bad = build(config, helper).bad("imgbuild", exit, "base_image_unavailable");
+        assert!(text(&bad.document["error"], "hint").contains(words), "{:#}", bad.document);
+    }
 }

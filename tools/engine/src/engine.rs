@@ -5,8 +5,9 @@ use std::future::Future;
 use std::str::FromStr;
 
 use bollard::Docker;
+use bytes::Bytes;
 use http::{Method, Response, StatusCode};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use tokio::net::{TcpStream, UnixStream};
@@ -54,6 +55,7 @@ pub struct Engine {
     docker: Docker,
     dial: Dial,
     version: ApiVersion,
+    podman: bool,
 }
 
 /// An answer to a short question is not longer than this.
@@ -130,8 +132,9 @@ impl Engine {
                 what: "the ping's answer names no API version".to_owned(),
             })?
             .min(ApiVersion::NEWEST);
+        let podman = answer.headers().contains_key("libpod-api-version");
         let docker = dial.bollard(version)?;
-        Ok(Self { docker, dial, version })
+        Ok(Self { docker, dial, version, podman })
     }
 
     /// Bollard's client over the same transport. Its errors convert into
@@ -145,6 +148,11 @@ impl Engine {
     /// here when the engine's is newer.
     pub fn api_version(&self) -> ApiVersion {
         self.version
+    }
+
+    /// Whether it is Podman that speaks this API, which reads some values in another form.
+    pub fn is_podman(&self) -> bool {
+        self.podman
     }
 
     /// How errors call the engine.
@@ -168,6 +176,20 @@ impl Engine {
     /// As [`Engine::send`]; failures inside the stream come out of it.
     pub async fn messages(&self, request: Request) -> Result<Messages, Error> {
         Ok(Messages::new(self.send(request).await?.into_body()))
+    }
+
+    /// Sends a request with a body that is made while it is sent, and whose answer is a stream of
+    /// JSON messages.
+    ///
+    /// # Errors
+    /// As [`Engine::messages`].
+    pub async fn upload<B>(&self, request: Request, body: B) -> Result<Messages, Error>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let request = request.into_http(&format!("/v{}", self.version))?.map(|_empty| body);
+        Ok(Messages::new(checked(self.dial.send(request).await?).await?.into_body()))
     }
 
     /// Sends a request whose answer is one JSON value.

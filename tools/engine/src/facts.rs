@@ -14,6 +14,8 @@ use crate::transport::{REGISTRY_AUTH, Request};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub struct Info {
+    /// The host name of the engine's machine.
+    pub name: String,
     /// The engine's version, such as `20.10.24`.
     pub server_version: String,
     /// The directory that holds images and containers.
@@ -34,6 +36,18 @@ pub struct Info {
     pub operating_system: String,
     /// The version of its kernel.
     pub kernel_version: String,
+    /// What its image store tells of itself: pairs of a name and a value.
+    driver_status: Option<Vec<(String, String)>>,
+}
+
+impl Info {
+    /// Whether images are kept in containerd's store, which alone holds images of several platforms.
+    #[must_use]
+    pub fn containerd_store(&self) -> bool {
+        let known = ("driver-type", "io.containerd.snapshotter.v1");
+        let mut told = self.driver_status.iter().flatten();
+        told.any(|(name, value)| (name.as_str(), value.as_str()) == known)
+    }
 }
 
 #[derive(Deserialize)]
@@ -99,6 +113,13 @@ mod tests {
         .unwrap();
         assert_eq!(info.docker_root_dir, "/var/lib/docker");
         assert_eq!(info.system_time, "2026-11-23T07:00:00.12Z");
+        assert!(!info.containerd_store());
+        // Docker 26 with the containerd image store.
+        let info: Info = serde_json::from_str(
+            r#"{"DriverStatus":[["driver-type","io.containerd.snapshotter.v1"]]}"#,
+        )
+        .unwrap();
+        assert!(info.containerd_store());
         let found: Distribution = serde_json::from_str(
             r#"{"Descriptor":{"digest":"sha256:0"},"Platforms":[{"architecture":"arm64","os":"linux","variant":"v8"},
                 {"architecture":"amd64","os":"linux"},{"architecture":"unknown","os":"unknown"}]}"#,

@@ -22,6 +22,7 @@ mod failure;
 mod images;
 mod messages;
 mod reference;
+mod store;
 mod transport;
 
 pub use auth::Auth;
@@ -34,4 +35,5 @@ pub use facts::Info;
 pub use images::{LayerState, Progress, Pushed};
 pub use messages::{Message, Messages};
 pub use reference::{ParseReferenceError, Reference};
+pub use store::{HistoryEntry, Pruned};
 pub use transport::{Request, Stream};

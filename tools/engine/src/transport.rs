@@ -96,6 +96,15 @@ impl Request {
         Ok(self)
     }
 
+    /// The same with a body of this content type.
+    ///
+    /// # Errors
+    /// [`Error::Protocol`] when the type cannot stand in a header.
+    pub fn body(self, kind: &str, body: impl Into<Bytes>) -> Result<Self, Error> {
+        let request = self.header(http::header::CONTENT_TYPE, kind)?;
+        Ok(Self { body: body.into(), ..request })
+    }
+
     pub(crate) fn into_http(self, version: &str) -> Result<http::Request<Full<Bytes>>, Error> {
         let uri = path_uri(&format!("{version}{}", self.path)).map_err(|_| Error::Protocol {
             what: format!("a path that is no URI: {}", self.path),

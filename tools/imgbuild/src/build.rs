@@ -1,24 +1,33 @@
 //! One build: the session, the request, the engine's account of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use bollard_buildkit_proto::moby::buildkit::v1::StatusResponse;
-use http::Method;
-use prost::Message as _;
-use serde::Deserialize;
-use slipway_engine::{ApiVersion, Engine, Message, Request};
+use bollard_buildkit_proto::moby::buildkit::v1::SolveRequest;
+use slipway_engine::{ApiVersion, Engine};
 use slipway_shell::{Step, Ui};
 
+use crate::cache::{self, Cache};
+use crate::classic;
+use crate::content::Content;
+use crate::contexts::{self, Named};
+use crate::control::{Control, SolveError};
 use crate::diagnose::diagnose;
 use crate::digest;
 use crate::error::Error;
-use crate::plan::{Dockerfile, Names};
-use crate::secrets::{Login, Secrets};
+use crate::flags::{Anew, HOST_GATEWAY, Host, Limit};
+use crate::logins::Logins;
+use crate::mask::Mask;
+use crate::names::Names;
+use crate::needs;
+use crate::place::Place;
+use crate::plan::Dockerfile;
+use crate::progress::Progress;
+use crate::request::request;
+use crate::secrets::Secrets;
 use crate::session::{Offer, Session, Source, VirtualFile};
+use crate::ssh::{self, Agents};
 use crate::trace::Trace;
 
 /// The first API version whose engine may have BuildKit (Docker 18.09).
@@ -26,18 +35,27 @@ const BUILDKIT_SINCE: ApiVersion = ApiVersion { major: 1, minor: 39 };
 
 /// Everything that a build needs.
 pub(crate) struct Job<'a> {
-    pub(crate) context: &'a Path,
+    pub(crate) place: &'a Place,
+    /// The context's address, if the engine fetches it.
+    pub(crate) address: Option<String>,
+    pub(crate) contexts: Vec<Named>,
     pub(crate) dockerfile: &'a Dockerfile,
-    pub(crate) names: &'a Names,
+    pub(crate) names: Names,
     pub(crate) args: BTreeMap<String, String>,
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) target: Option<&'a str>,
-    pub(crate) platform: Option<&'a str>,
+    pub(crate) platforms: Vec<String>,
     pub(crate) network: Option<&'a str>,
-    pub(crate) no_cache: bool,
+    pub(crate) anew: Anew,
+    pub(crate) cache_from: Vec<Cache>,
+    pub(crate) cache_to: Vec<Cache>,
     pub(crate) pull: bool,
+    pub(crate) hosts: Vec<Host>,
+    pub(crate) shm_size: Option<u64>,
+    pub(crate) limits: Vec<Limit>,
     pub(crate) secrets: Secrets,
-    pub(crate) login: Option<Login>,
+    pub(crate) agents: Agents,
+    pub(crate) logins: Arc<Logins>,
 }
 
 /// What came of it.
@@ -48,12 +66,6 @@ pub(crate) struct Built {
     pub(crate) cached_steps: u32,
 }
 
-#[derive(Deserialize)]
-struct ImageId {
-    #[serde(rename = "ID")]
-    id: String,
-}
-
 /// Builds. Dropping the future closes the connections, which ends the build
 /// in the engine too.
 pub(crate) async fn build(
@@ -62,27 +74,54 @@ pub(crate) async fn build(
     ui: &Ui,
     live: &Step,
 ) -> Result<Built, Error> {
-    if engine.api_version() < BUILDKIT_SINCE {
-        return Err(Error::NoBuildKit {
-            endpoint: engine.endpoint().to_owned(),
-            found: engine.api_version().to_string(),
-        });
-    }
+    cache::find(&mut job.cache_from, &mut |text| ui.warn(text));
+    let without_buildkit = classic::cannot(&job);
+    let mask = Mask::new(job.secrets.values(), &job.args, job.logins.password());
     let offer = Offer {
-        shared_key: shared_key(job.context),
-        context: Source::Directory(job.context.to_owned()),
-        dockerfile: Source::Virtual(Arc::new(virtual_files(job.dockerfile))),
+        shared_key: shared_key(&job),
+        directories: directories(&job),
+        archive: match job.place {
+            Place::Archive(path) => Some(path.clone()),
+            _ => None,
+        },
+        content: Content::new(cache::stores(job.cache_from.iter().chain(&job.cache_to))),
         secrets: std::mem::take(&mut job.secrets),
-        login: job.login.take(),
+        agents: job.agents.clone(),
+        logins: job.logins.clone(),
     };
-    let session = Session::open(engine, offer).await?;
+    let session = if engine.api_version() < BUILDKIT_SINCE {
+        None
+    } else {
+        match Session::open(engine, offer).await {
+            // Podman is asked by the same API and has no such address.
+            Err(Error::Engine(slipway_engine::Error::NotFound { .. })) => None,
+            opened => Some(opened?),
+        }
+    };
+    let Some(session) = session else {
+        return match without_buildkit {
+            Some(option) => Err(Error::EngineCannot {
+                option,
+                why: "it has no BuildKit".to_owned(),
+                hint: "use the engine of Docker",
+            }),
+            None => classic::build(engine, &job, mask, ui, live).await,
+        };
+    };
+    needs::check(engine, &job).await?;
     let failure = session.failure();
-    let request = request(&job, session.id());
+    let control = Control::open(engine).await?;
+    let gateway = if job.hosts.iter().any(|host| host.address == HOST_GATEWAY) {
+        Some(control.host_gateway(engine).await?)
+    } else {
+        None
+    };
+    let request = request(&job, session.id(), gateway.as_deref());
 
-    let mut trace = Trace::default();
+    let mut progress = Progress::new(Trace::new(mask), ui, live);
     let result = {
         let mut serving = std::pin::pin!(session.serve());
-        let mut building = std::pin::pin!(follow(engine, request, &mut trace, ui, live));
+        let mut building = std::pin::pin!(follow(&control, request, &mut progress));
         // The session may end first; the build's answer then says why.
         tokio::select! {
             result = &mut building => result,
@@ -93,91 +132,52 @@ pub(crate) async fn build(
     if let Some(error) = failure.take() {
         return Err(error);
     }
-    let id = result.map_err(|error| explain(error, &trace, &job))?;
-    let (steps, cached_steps) = trace.counts();
+    let told = result.map_err(|error| explain(error, progress.trace(), &job))?;
+    let id = told.get("containerimage.digest").cloned().ok_or_else(|| {
+        let what = "the build ended without an image id".to_owned();
+        slipway_engine::Error::Protocol { what }
+    })?;
+    cache::note(&job.cache_to, told.get("cache.manifest"))?;
+    let (steps, cached_steps) = progress.trace().counts();
     Ok(Built { id, steps, cached_steps })
 }
 
-/// Reads the answer to its end and returns the image's id.
+/// Follows the build to its end and answers what the engine tells of its result.
 async fn follow(
-    engine: &Engine,
-    request: Request,
-    trace: &mut Trace,
-    ui: &Ui,
-    live: &Step,
-) -> Result<String, slipway_engine::Error> {
-    let mut id = None;
-    let messages = engine.messages(request).await?;
-    messages
-        .drain(|message| match message.id.as_deref() {
-            Some("moby.buildkit.trace") => {
-                if let Some(report) = report(message) {
-                    trace.apply(report, &mut |line| ui.raw(line));
-                    live.update(trace.current().unwrap_or_default());
-                }
-            }
-            Some("moby.image.id") => {
-                let told = message
-                    .aux
-                    .as_ref()
-                    .and_then(|aux| serde_json::from_str::<ImageId>(aux.get()).ok());
-                id = told.map(|told| told.id).or(id.take());
-            }
-            _ => {}
-        })
-        .await?;
-    id.ok_or_else(|| slipway_engine::Error::Protocol {
-        what: "the build ended without an image id".to_owned(),
-    })
+    control: &Control,
+    request: SolveRequest,
+    progress: &mut Progress<'_>,
+) -> Result<HashMap<String, String>, SolveError> {
+    control.solve(request, |report| progress.take(report)).await
 }
 
-/// A trace: protobuf in base64 in JSON. One that cannot be read is passed
-/// over, since it is only an account.
-fn report(message: &Message) -> Option<StatusResponse> {
-    let text: String = serde_json::from_str(message.aux.as_ref()?.get()).ok()?;
-    StatusResponse::decode(STANDARD.decode(text).ok()?.as_slice()).ok()
-}
-
-fn explain(error: slipway_engine::Error, trace: &Trace, job: &Job<'_>) -> Error {
-    use slipway_engine::Error as E;
+fn explain(error: SolveError, trace: &Trace, job: &Job<'_>) -> Error {
     match error {
-        E::Api { message, .. }
-        | E::Registry { message, .. }
-        | E::NotFound { message }
-        | E::Conflict { message }
-        | E::DiskFull { message } => {
+        SolveError::Refused(message) => {
+            if let Some(id) = ssh::not_given(&message) {
+                return Error::SshNotGiven { id };
+            }
+            let message = trace.mask().hide(&message);
             diagnose(&message, trace, &job.dockerfile.path, &job.dockerfile.text, job.target)
         }
-        other => other.into(),
+        SolveError::Other(error) => error,
     }
 }
 
-fn request(job: &Job<'_>, session: &str) -> Request {
-    // Maps of texts always have a JSON form.
-    let json = |map: &BTreeMap<String, String>| serde_json::to_string(map).unwrap_or_default();
-    let names: Vec<String> = job.names.all.iter().map(ToString::to_string).collect();
-    let (args, labels) = (json(&job.args), json(&job.labels));
-    let mut query = vec![
-        ("version", "2"),
-        ("remote", "client-session"),
-        ("session", session),
-        ("buildid", session),
-        ("dockerfile", &job.dockerfile.name),
-        ("buildargs", &args),
-        ("labels", &labels),
-        ("rm", "1"),
-    ];
-    query.extend(names.iter().map(|name| ("t", name.as_str())));
-    let optional =
-        [("target", job.target), ("platform", job.platform), ("networkmode", job.network)];
-    query.extend(optional.into_iter().filter_map(|(key, value)| Some((key, value?))));
-    if job.no_cache {
-        query.push(("nocache", "1"));
+/// What the engine may ask for, by the names that it asks with.
+fn directories(job: &Job<'_>) -> BTreeMap<String, Source> {
+    let mut directories: BTreeMap<String, Source> = BTreeMap::new();
+    if let Place::Directory(path) = job.place {
+        directories.insert("context".to_owned(), Source::Directory(path.clone()));
+        let files = Source::Virtual(Arc::new(virtual_files(job.dockerfile)));
+        directories.insert("dockerfile".to_owned(), files);
     }
-    if job.pull {
-        query.push(("pull", "1"));
+    for named in &job.contexts {
+        if let contexts::Source::Directory(path) = &named.source {
+            directories.insert(named.directory(), Source::Directory(path.clone()));
+        }
     }
-    Request::new(Method::POST, "/build").query(query)
+    directories
 }
 
 fn virtual_files(dockerfile: &Dockerfile) -> Vec<VirtualFile> {
@@ -197,8 +197,9 @@ fn virtual_files(dockerfile: &Dockerfile) -> Vec<VirtualFile> {
 /// The same for every build of this directory on this machine, so that the
 /// engine compares with what it got the last time, and another for every
 /// other directory.
-fn shared_key(context: &Path) -> String {
+fn shared_key(job: &Job<'_>) -> String {
     let host = rustix::system::uname();
     let host = host.nodename().to_string_lossy();
-    digest::hex(format!("slipway\0{host}\0{}", context.display()).as_bytes())
+    let directory = job.place.directory().unwrap_or(Path::new("")).display();
+    digest::hex(format!("slipway\0{host}\0{directory}").as_bytes())
 }

@@ -7,9 +7,20 @@ pub(crate) struct Build {
     /// The job that counts by this number.
     pub(crate) job: Option<String>,
     pub(crate) url: Option<String>,
+    /// The branch that it builds, without a remote's name.
+    branch: Option<String>,
+    /// The commit that it builds.
+    commit: Option<String>,
 }
 
 impl Build {
+    /// The branch, for a commit that is checked out without one, as CI servers do it: that of this
+    /// build if it is of that commit, as far as it says so.
+    pub(crate) fn branch_of(&self, commit: &str) -> Option<&str> {
+        let same = self.commit.as_deref().is_none_or(|built| built == commit);
+        self.branch.as_deref().filter(|_| same)
+    }
+
     /// Reads what Jenkins, GitHub Actions or GitLab CI has set: all of it from one of them, as a
     /// number of one and a name of another mean nothing together.
     pub(crate) fn from_env(lookup: impl Fn(&str) -> Option<String>) -> Self {
@@ -24,6 +35,14 @@ impl Build {
                 number: number("BUILD_NUMBER"),
                 job: text("JOB_NAME"),
                 url: text("BUILD_URL"),
+                // Multibranch jobs set BRANCH_NAME, which is the name of the change for one of
+                // those; the git plugin sets GIT_BRANCH.
+                branch: text("CHANGE_BRANCH")
+                    .or_else(|| text("BRANCH_NAME"))
+                    .or_else(|| text("GIT_BRANCH"))
+                    .map(|name| local(&name).to_owned())
+                    .filter(|name| name != "detached"),
+                commit: text("GIT_COMMIT"),
             };
         }
         if text("GITHUB_RUN_NUMBER").is_some() {
@@ -34,14 +53,28 @@ impl Build {
                 url: place
                     .zip(text("GITHUB_RUN_ID"))
                     .map(|(at, id)| format!("{at}/actions/runs/{id}")),
+                branch: text("GITHUB_HEAD_REF").or_else(|| {
+                    let branch = text("GITHUB_REF_TYPE").as_deref() == Some("branch");
+                    text("GITHUB_REF_NAME").filter(|_| branch)
+                }),
+                commit: text("GITHUB_SHA"),
             };
         }
         Self {
             number: number("CI_PIPELINE_IID"),
             job: text("CI_PROJECT_PATH"),
             url: text("CI_JOB_URL"),
+            branch: text("CI_COMMIT_BRANCH"),
+            commit: text("CI_COMMIT_SHA"),
         }
     }
+}
+
+/// A branch's name without what says where it is: the git plugin says `origin/main`.
+fn local(name: &str) -> &str {
+    let name = name.strip_prefix("refs/heads/").unwrap_or(name);
+    let name = name.strip_prefix("refs/remotes/").unwrap_or(name);
+    name.strip_prefix("origin/").unwrap_or(name)
 }
 
 #[cfg(test)]
@@ -85,5 +118,26 @@ mod tests {
         assert!(is(&gitlab, 9, "team/web", "https://gitlab.example/team/web/-/jobs/5"));
         assert_eq!(build(&[]), Build::default());
         assert_eq!(build(&[("BUILD_NUMBER", "v1")]).number, None);
+    }
+    #[test]
+    fn the_branch_of_a_commit_that_has_none() {
+        let jenkins = [("BUILD_NUMBER", "1"), ("GIT_BRANCH", "origin/feature/x")];
+        assert_eq!(build(&jenkins).branch_of("abc"), Some("feature/x"));
+        let multibranch =
+            [&jenkins[..], &[("BRANCH_NAME", "main"), ("GIT_COMMIT", "abc")]].concat();
+        assert_eq!(build(&multibranch).branch_of("abc"), Some("main"));
+        assert_eq!(build(&multibranch).branch_of("def"), None, "another repository's");
+        let change = [("BUILD_NUMBER", "1"), ("BRANCH_NAME", "PR-7"), ("CHANGE_BRANCH", "fix")];
+        assert_eq!(build(&change).branch_of("abc"), Some("fix"));
+        let detached = [("BUILD_NUMBER", "1"), ("GIT_BRANCH", "detached")];
+        assert_eq!(build(&detached).branch_of("abc"), None);
+        let github = [("GITHUB_RUN_NUMBER", "1"), ("GITHUB_REF_NAME", "v1")];
+        assert_eq!(
+            build(&[&github[..], &[("GITHUB_REF_TYPE", "tag")]].concat()).branch_of("a"),
+            None
+        );
+        let branch = [&github[..], &[("GITHUB_REF_TYPE", "branch")]].concat();
+        assert_eq!(build(&branch).branch_of("a"), Some("v1"));
+        assert_eq!(build(&[("CI_COMMIT_BRANCH", "main")]).branch_of("a"), Some("main"));
     }
 }

@@ -213,7 +213,7 @@ mod tests {
                 ..Vertex::default()
             })
             .collect();
-        trace.apply(StatusResponse { vertexes, ..Default::default() }, &mut |_| {});
+        trace.apply(StatusResponse { vertexes, ..Default::default() }, &mut |_| ());
         trace
     }
 

@@ -77,6 +77,15 @@ pub(crate) fn step_that_adds(dockerfile: &str, source: &str) -> Option<Found> {
     })
 }
 
+/// Whether an ARG declares `name`.
+pub(crate) fn declares(dockerfile: &str, name: &str) -> bool {
+    let declared = |instruction: &Instruction| {
+        let mut words = instruction.rest.split(' ');
+        instruction.word == "ARG" && words.any(|word| word.split('=').next() == Some(name))
+    };
+    parse(dockerfile).iter().any(declared)
+}
+
 /// An instruction that makes a step, with its place in its stage.
 struct Step<'a> {
     stage: String,
@@ -251,6 +260,16 @@ RUN make
         #[test]
         fn any_text_is_read_without_a_fault(file in "([A-Z# \\\\<\n-]|RUN|FROM|<<EOF){0,60}") {
             let _ = line_of(&file, None, 2, "RUN x");
+        }
+    }
+
+    #[test]
+    fn arguments_that_are_declared() {
+        let file = "ARG A\nFROM x\narg B=1 C=\"x y\" \\\n  D\nRUN echo ARG E\n# ARG F\n";
+        for (name, declared) in
+            [("A", true), ("B", true), ("C", true), ("D", true), ("E", false), ("F", false)]
+        {
+            assert_eq!(declares(file, name), declared, "{name}");
         }
     }
 

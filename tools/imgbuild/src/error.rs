@@ -5,12 +5,19 @@ use std::path::PathBuf;
 use serde_json::json;
 use slipway_engine::RegistryFault;
 use slipway_release::{Code, Failure, exit};
+use slipway_shell::Span;
+
+use crate::git::Changes;
+
+use crate::ssh::BadKey;
 
 /// Why there is no image.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     #[error("the directory {path} {why}", path = path.display())]
     ContextMissing { path: PathBuf, why: String },
+    #[error("{path} is neither a directory nor a tar archive", path = path.display())]
+    NoArchive { path: PathBuf },
     #[error("there is no Dockerfile at {path}", path = path.display())]
     DockerfileMissing { path: PathBuf, beside: Option<PathBuf> },
     #[error("{place}: {why}", place = place(path, *line))]
@@ -27,18 +34,40 @@ pub(crate) enum Error {
     SecretMissing { id: String, why: String },
     #[error("the Dockerfile wants the secret `{id}`, which was not given")]
     SecretNotGiven { id: String },
+    #[error("the SSH key {path} cannot be used: {why}", path = path.display())]
+    BadSshKey { path: PathBuf, why: BadKey },
+    #[error("the Dockerfile wants the SSH agent `{id}`, which was not given")]
+    SshNotGiven { id: String },
     #[error("the stage `{stage}` is not in {path}", path = path.display())]
     StageMissing { stage: String, path: PathBuf },
     #[error("{}", step.sentence())]
     Step { step: Box<FailedStep> },
     #[error("the base image {image} cannot be had: {why}")]
     BaseImage { image: String, fault: Option<RegistryFault>, why: String },
+    #[error("docker-credential-{name} has no login for {host}: {why}")]
+    CredentialHelper { name: String, host: String, why: String },
+    #[error("{path}: {why}", path = path.display())]
+    BadDockerConfig { path: PathBuf, why: String },
     #[error("the build failed: {why}")]
     Build { why: String },
+    #[error("the cache in {path} cannot be kept: {why}", path = path.display())]
+    CacheNotKept { path: PathBuf, why: String },
+    #[error("this engine cannot do {option}: {why}")]
+    EngineCannot { option: &'static str, why: String, hint: &'static str },
+    #[error("the source is not its commit: {}", changes.sentence())]
+    NotClean { changes: Changes },
+    #[error("{}", no_revision(why.as_deref()))]
+    NoRevision { why: Option<String> },
+    #[error("nothing says which registry to ask for --skip-if-pushed")]
+    NoRegistry,
+    #[error("the tag {tag} does not tell the revision, which --skip-if-pushed goes by")]
+    TagWithoutRevision { tag: String },
     #[error(
-        "the engine at {endpoint} has no BuildKit: its API is {found}, which is older than 1.39"
+        "{free} free where the engine keeps its images ({root}), less than the {wanted} of --min-free"
     )]
-    NoBuildKit { endpoint: String, found: String },
+    DiskLow { free: String, wanted: String, root: String },
+    #[error("the build was not done within {limit} (--timeout)")]
+    Deadline { limit: Span },
     #[error("the engine's disk is full: {why}")]
     DiskFull { why: String },
     #[error("the engine said {told} was built, but does not have it: {why}")]
@@ -80,6 +109,11 @@ impl FailedStep {
     }
 }
 
+fn no_revision(why: Option<&str>) -> String {
+    let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+    format!("git knows no commit of the source{why}")
+}
+
 fn place(path: &std::path::Path, line: Option<usize>) -> String {
     match line {
         Some(line) => format!("{} line {line}", path.display()),
@@ -99,18 +133,31 @@ impl Error {
     fn code(&self) -> Code {
         use slipway_engine::Error as E;
         match self {
-            Self::ContextMissing { .. } => Code::ContextNotFound,
+            Self::ContextMissing { .. } | Self::NoArchive { .. } => Code::ContextNotFound,
             Self::DockerfileMissing { .. } => Code::DockerfileNotFound,
             Self::Dockerfile { .. } | Self::StageMissing { .. } | Self::BadIgnoreFile { .. } => {
                 Code::DockerfileInvalid
             }
-            Self::Unreadable { .. } | Self::NameNotText { .. } => Code::FileUnreadable,
+            Self::Unreadable { .. } | Self::NameNotText { .. } | Self::CacheNotKept { .. } => {
+                Code::FileUnreadable
+            }
             Self::BadOption { .. } => Code::Usage,
-            Self::SecretMissing { .. } | Self::SecretNotGiven { .. } => Code::BuildSecretMissing,
+            Self::SecretMissing { .. } | Self::SecretNotGiven { .. } | Self::SshNotGiven { .. } => {
+                Code::BuildSecretMissing
+            }
+            Self::BadSshKey { .. } => Code::SshKeyUnusable,
             Self::Step { .. } | Self::Build { .. } => Code::BuildFailed,
-            Self::BaseImage { .. } => Code::BaseImageUnavailable,
-            Self::NoBuildKit { .. } => Code::EngineUnsupported,
-            Self::DiskFull { .. } | Self::Engine(E::DiskFull { .. }) => Code::DiskFull,
+            Self::BaseImage { .. }
+            | Self::CredentialHelper { .. }
+            | Self::BadDockerConfig { .. } => Code::BaseImageUnavailable,
+            Self::EngineCannot { .. } => Code::EngineUnsupported,
+            Self::NotClean { .. } | Self::NoRevision { .. } => Code::SourceNotClean,
+            Self::NoRegistry => Code::MissingSection,
+            Self::TagWithoutRevision { .. } => Code::Usage,
+            Self::Deadline { .. } => Code::DeadlineExceeded,
+            Self::DiskFull { .. } | Self::DiskLow { .. } | Self::Engine(E::DiskFull { .. }) => {
+                Code::DiskFull
+            }
             Self::ImageLost { .. } => Code::ImageNotFound,
             Self::Engine(E::Unreachable { .. } | E::Interrupted { .. }) => Code::EngineUnreachable,
             Self::Engine(E::PermissionDenied { .. }) => Code::EngineDenied,
@@ -128,6 +175,9 @@ impl Error {
             Self::DockerfileMissing { beside: None, .. } => {
                 "give the directory that holds it, or --file PATH".to_owned()
             }
+            Self::NoArchive { .. } => {
+                "give the directory to build, or an archive of it; a Dockerfile goes with --file".to_owned()
+            }
             Self::ContextMissing { .. } => "give the directory to build as the argument".to_owned(),
             Self::Unreadable { source, .. }
                 if source.kind() == std::io::ErrorKind::IsADirectory =>
@@ -137,6 +187,15 @@ impl Error {
             Self::Unreadable { .. } => "make it readable, or name it in .dockerignore".to_owned(),
             Self::NameNotText { .. } => {
                 "rename it, or keep its directory out with .dockerignore".to_owned()
+            }
+            Self::BadSshKey { why: BadKey::Encrypted, .. } => {
+                "add it to an agent with ssh-add, and give --ssh default".to_owned()
+            }
+            Self::BadSshKey { .. } => {
+                "an agent takes more kinds: ssh-add it, and give --ssh default; or make one with ssh-keygen -t ed25519".to_owned()
+            }
+            Self::SshNotGiven { id } => {
+                format!("give --ssh {id} for your agent, or --ssh {id}=KEYFILE")
             }
             Self::SecretNotGiven { id } => {
                 format!("give --secret id={id},src=FILE or --secret id={id},env=NAME")
@@ -151,9 +210,24 @@ impl Error {
                 "a stage gets its name from `FROM image AS name`".to_owned()
             }
             Self::Step { step } => step_hint(step).to_owned(),
+            Self::CredentialHelper { .. } | Self::BadDockerConfig { .. } => {
+                "config.json of docker asks for it: mend it there, or set DOCKER_CONFIG to another directory".to_owned()
+            }
             Self::BaseImage { fault, .. } => base_hint(*fault).to_owned(),
-            Self::NoBuildKit { .. } => "use Docker 20.10 or newer".to_owned(),
-            Self::DiskFull { .. } | Self::Engine(E::DiskFull { .. }) => {
+            Self::CacheNotKept { .. } => "the image is built; give a directory that can be written".to_owned(),
+            Self::EngineCannot { hint, .. } => (*hint).to_owned(),
+            Self::NotClean { .. } => "commit it, put it away, or name it in .gitignore".to_owned(),
+            Self::NoRevision { .. } => "build a checkout of a git repository".to_owned(),
+            Self::NoRegistry => "run ecrlogin before imgbuild in the pipe".to_owned(),
+            Self::TagWithoutRevision { .. } => {
+                "give --tag the name alone, or a tag with the first 12 digits of the commit"
+                    .to_owned()
+            }
+            Self::Deadline { .. } => {
+                "what was built is in the builder's cache: the next build goes on from there"
+                    .to_owned()
+            }
+            Self::DiskFull { .. } | Self::DiskLow { .. } | Self::Engine(E::DiskFull { .. }) => {
                 "make room on the engine's disk, such as with `docker builder prune`".to_owned()
             }
             Self::Engine(error) => error.hint().to_owned(),
@@ -172,6 +246,7 @@ impl Error {
     fn retryable(&self) -> bool {
         match self {
             Self::Engine(error) => error.transient(),
+            Self::Deadline { .. } => true,
             Self::BaseImage { fault, .. } => fault.is_some_and(RegistryFault::transient),
             _ => false,
         }
@@ -220,10 +295,14 @@ impl From<Error> for Failure {
             Error::BaseImage { fault: Some(RegistryFault::Unreachable), .. } => {
                 failure.exit = exit::UNREACHABLE;
             }
-            Error::BaseImage { fault: Some(RegistryFault::Unauthorized), .. } => {
+            Error::CredentialHelper { .. }
+            | Error::BaseImage { fault: Some(RegistryFault::Unauthorized), .. } => {
                 failure.exit = exit::NOT_ALLOWED;
             }
             _ => {}
+        }
+        if let Error::NotClean { changes } = &error {
+            failure = failure.evidence(json!({ "files": changes.first, "count": changes.count }));
         }
         if let Error::Step { step } = &error {
             failure = failure.evidence(json!({

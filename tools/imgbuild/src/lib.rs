@@ -6,34 +6,66 @@
 //! asks for ([`session`]), and turns its account of the build into lines for
 //! people and an error that says what to do ([`trace`], [`diagnose`]).
 
+mod archive;
 mod build;
+mod cache;
 mod ci;
+mod classic;
+mod content;
 mod context;
+mod contexts;
+mod control;
 mod diagnose;
 mod digest;
+mod docker_config;
 mod dockerfile;
 mod error;
+mod facts;
+mod flags;
+mod gather;
 mod git;
+mod guest;
 mod ignore;
+mod job;
+mod logins;
+mod mask;
+mod names;
+mod needs;
 mod options;
+mod place;
 mod plan;
+mod progress;
+mod pushed;
+mod remote;
+mod request;
 mod secrets;
 mod session;
+mod settle;
+mod source_time;
+mod ssh;
 mod trace;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Instant;
 
-use slipway_engine::{Engine, Reference};
+use jiff::Timestamp;
+use slipway_engine::{Engine, Info};
 use slipway_release::{Document, Failure, Image, Registry};
-use slipway_shell::{Context, Tool};
+use slipway_shell::{Context, Step, Tool, Ui};
 
 use build::{Built, Job};
+use docker_config::DockerConfig;
 use error::Error;
-use git::{Found, Revision};
+use gather::gather;
+use git::Revision;
+use guest::Guest;
+use logins::Logins;
+use names::Names;
 pub use options::Options;
-use plan::Names;
-use secrets::{Login, Secrets};
+use place::Place;
+use pushed::Sought;
+use secrets::Login;
 
 /// The tool.
 pub struct ImgBuild;
@@ -48,8 +80,15 @@ impl Tool for ImgBuild {
         document: &mut Document,
         context: &Context,
     ) -> Result<(), Failure> {
-        let login = login(document.get()?);
-        let image = image(&options, login, context).await?;
+        let registry = document.get()?;
+        let building = image(&options, registry, context);
+        let image = match options.timeout {
+            None => building.await?,
+            // What is dropped is called off in the engine, too.
+            Some(limit) => tokio::time::timeout(limit.0, building)
+                .await
+                .unwrap_or(Err(Error::Deadline { limit }))?,
+        };
         document.set(&image);
         Ok(())
     }
@@ -61,87 +100,124 @@ fn login(registry: Option<Registry>) -> Option<Login> {
     Some(Login { host: registry.host?, username: registry.username?, password: registry.password? })
 }
 
-async fn image(options: &Options, login: Option<Login>, context: &Context) -> Result<Image, Error> {
+async fn image(
+    options: &Options,
+    registry: Option<Registry>,
+    context: &Context,
+) -> Result<Image, Error> {
     let begun = Instant::now();
-    let directory = plan::context(options)?;
-    let dockerfile = plan::dockerfile(options, &directory)?;
-    let secrets = Secrets::load(&options.secret)?;
-    let network = plan::network(options)?;
-    let revision = match git::look(&directory).await {
-        Found::Revision(revision) => Some(revision),
-        Found::Nothing => None,
-        Found::Refused(why) => {
-            context.ui.warn(&format!("the image will not know its revision: {why}"));
-            None
-        }
-    };
-    let names = Names::work_out(options, &directory, &dockerfile.path, revision.as_ref())?;
-    let args = plan::build_args(options, names.version(), revision.as_ref())?;
-    let labels = plan::labels(options, names.version(), revision.as_ref())?;
+    let place = Place::of(&options.context)?;
+    let dockerfile = plan::dockerfile(options, &place)?;
+    let mut job = job::read(options, &place, &dockerfile)?;
+    let guest = Guest::read(options)?;
+    let config = DockerConfig::load()?;
+    let ci = ci::Build::from_env(|name| std::env::var(name).ok());
 
-    let engine = Engine::connect_local().await?;
-    let shown: Vec<String> = names.all.iter().map(ToString::to_string).collect();
-    let step = context.ui.step(format!("building {}", shown.join(", ")));
-    let job = Job {
-        context: &directory,
-        dockerfile: &dockerfile,
-        names: &names,
-        args,
-        labels,
-        target: options.target.as_deref(),
-        platform: options.platform.as_deref(),
-        network,
-        no_cache: options.no_cache,
-        pull: options.pull,
-        secrets,
-        login,
-    };
-    let built = build::build(&engine, job, &context.ui, &step).await?;
-    let mut image = describe(&engine, &names, revision, &built).await?;
-    step.done(&format!("{} ({} of {} steps cached)", built.id, built.cached_steps, built.steps));
-    image.build_ms = Some(u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX));
-    Ok(image)
+    let ui = &context.ui;
+    let (gathered, engine) = tokio::join!(gather(options, &place, &dockerfile, &ci, ui), connect());
+    let (names, facts) = gathered?;
+    job.args = plan::build_args(options, &facts)?;
+    job.labels = plan::labels(options, &facts)?;
+    let sought = Sought::of(options, &names, &facts, registry.as_ref())?;
+    let (engine, info) = engine?;
+    let image = names.section(facts.image(ci));
+    if let Some(sought) = sought
+        && let Some(reference) = sought.look(&engine, ui).await
+    {
+        ui.say(&format!("nothing to build: the registry has this revision as {reference}"));
+        let (reference, build_ms) = (reference.to_string(), millis(begun));
+        return Ok(Image { pushed_reference: Some(reference), build_ms: Some(build_ms), ..image });
+    }
+    mask::warn(&options.build_arg, ui);
+    guest.look_for_room(&info, ui)?;
+    job.address = address(&place, facts.revision.as_ref());
+    for (name, value) in config.proxies(engine.endpoint()) {
+        job.args.entry(name).or_insert(value);
+    }
+    job.logins = Arc::new(Logins::new(login(registry), config));
+
+    let step = ui.step(format!("building {names}"));
+    let time = facts.time.filter(|_| settle::can(&engine, &info, &job));
+    let (id, built) = build(&engine, job, &names, time, &guest, ui, &step).await?;
+    let image = describe(&engine, &id, &built, image).await?;
+    step.done(&format!("{id} ({} of {} steps cached)", built.cached_steps, built.steps));
+    Ok(Image { build_ms: Some(millis(begun)), ..image })
 }
 
-/// Asks the engine for the image by the id that the build told.
+/// Builds, and answers the id of the image that has the names: at `time` if there is one.
+async fn build(
+    engine: &Engine,
+    mut job: Job<'_>,
+    names: &Names,
+    time: Option<Timestamp>,
+    guest: &Guest,
+    ui: &Ui,
+    step: &Step,
+) -> Result<(String, Built), Error> {
+    let first = if time.is_some() { settle::provisional()? } else { names.clone() };
+    job.names = first.clone();
+    let built = build::build(engine, job, ui, step).await;
+    // A build that failed has filled the cache as well.
+    guest.clear_away(engine, ui).await;
+    let built = built?;
+    let id = match time {
+        Some(time) => settle::settle(engine, &built.id, &first, names, time, ui).await?,
+        None => built.id.clone(),
+    };
+    Ok((id, built))
+}
+
+/// The engine, and what it tells of itself; no build fails for what it does not tell.
+async fn connect() -> Result<(Engine, Info), Error> {
+    let engine = Engine::connect_local().await?;
+    let info = engine.info().await.unwrap_or_default();
+    Ok((engine, info))
+}
+
+fn millis(begun: Instant) -> u64 {
+    u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The address of a context that the engine fetches.
+fn address(place: &Place, revision: Option<&Revision>) -> Option<String> {
+    match place {
+        Place::Directory(_) => None,
+        Place::Archive(_) => Some(session::archive_address()),
+        Place::Repository(repository) => {
+            Some(repository.address(revision.map(|revision| revision.commit.as_str())))
+        }
+        Place::Address(address) => Some(address.clone()),
+    }
+}
+
+/// Asks the engine for the image that was built, by its id.
 async fn describe(
     engine: &Engine,
-    names: &Names,
-    revision: Option<Revision>,
+    wanted: &str,
     built: &Built,
+    image: Image,
 ) -> Result<Image, Error> {
-    let found = engine.inspect_image(&built.id).await.map_err(|error| match error {
+    let found = engine.inspect_image(wanted).await.map_err(|error| match error {
         slipway_engine::Error::NotFound { message } => {
-            Error::ImageLost { told: built.id.clone(), why: message }
+            Error::ImageLost { told: wanted.to_owned(), why: message }
         }
         other => other.into(),
     })?;
     let id = found.id.clone().unwrap_or_default();
-    if id != built.id {
-        return Err(Error::ImageLost { told: built.id.clone(), why: format!("it calls it {id}") });
+    if id != wanted {
+        return Err(Error::ImageLost { told: wanted.to_owned(), why: format!("it calls it {id}") });
     }
     let parts = [found.os, found.architecture, found.variant];
     let platform: Vec<String> =
         parts.into_iter().flatten().filter(|part| !part.is_empty()).collect();
     let labels = found.config.and_then(|config| config.labels).unwrap_or_default();
-    let first = names.all.first();
-    let ci = ci::Build::from_env(|name| std::env::var(name).ok());
     Ok(Image {
-        name: first.map(|name| name.path().to_owned()),
-        tag: first.and_then(Reference::tag).map(str::to_owned),
-        tags: names.all.iter().map(ToString::to_string).collect(),
         id: Some(id),
         platform: Some(platform.join("/")),
         size_bytes: found.size.and_then(|size| u64::try_from(size).ok()),
-        dirty: revision.as_ref().map(|revision| revision.dirty),
-        committed_at: revision.as_ref().and_then(|revision| revision.committed_at.clone()),
-        revision: revision.map(|revision| revision.commit),
-        build_number: ci.number,
-        build_job: ci.job,
-        build_url: ci.url,
         labels: labels.into_iter().collect::<BTreeMap<_, _>>(),
         steps: Some(built.steps),
         cached_steps: Some(built.cached_steps),
-        build_ms: None,
+        ..image
     })
 }

@@ -7,13 +7,11 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use slipway_engine::Reference;
-
-use crate::context::fingerprint;
-use crate::error::{Error, reason};
-use crate::git::Revision;
+use crate::error::Error;
+use crate::facts::Facts;
 use crate::ignore;
 use crate::options::Options;
+use crate::place::Place;
 
 /// A Dockerfile, read.
 #[derive(Debug)]
@@ -27,20 +25,21 @@ pub(crate) struct Dockerfile {
     pub(crate) ignore: Option<Vec<u8>>,
 }
 
-/// The context's absolute path without links.
-pub(crate) fn context(options: &Options) -> Result<PathBuf, Error> {
-    let path = PathBuf::from(&options.context);
-    let missing = |why: String| Error::ContextMissing { path: path.clone(), why };
-    let real = path.canonicalize().map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => missing("does not exist".to_owned()),
-        _ => missing(format!("cannot be used: {}", reason(&error))),
-    })?;
-    if real.is_dir() { Ok(real) } else { Err(missing("is not a directory".to_owned())) }
+/// Finds the Dockerfile. That of a directory is read: `--file` from the working directory as docker
+/// takes it, else `Dockerfile` or `dockerfile` in the context. That of another context is inside it,
+/// where only the engine sees it.
+pub(crate) fn dockerfile(options: &Options, place: &Place) -> Result<Dockerfile, Error> {
+    match place.directory() {
+        Some(directory) => read(options, directory),
+        None => {
+            let name = options.file.clone().unwrap_or_else(|| "Dockerfile".to_owned());
+            let path = PathBuf::from(&name);
+            Ok(Dockerfile { path, name, text: String::new(), ignore: None })
+        }
+    }
 }
 
-/// Finds and reads the Dockerfile: `--file` from the working directory as
-/// docker takes it, else `Dockerfile` or `dockerfile` in the context.
-pub(crate) fn dockerfile(options: &Options, context: &Path) -> Result<Dockerfile, Error> {
+fn read(options: &Options, context: &Path) -> Result<Dockerfile, Error> {
     let shown = Path::new(&options.context);
     let path = match &options.file {
         Some(file) => PathBuf::from(file),
@@ -75,102 +74,12 @@ pub(crate) fn dockerfile(options: &Options, context: &Path) -> Result<Dockerfile
     Ok(Dockerfile { name, text, ignore: fs::read(own).ok(), path })
 }
 
-/// The names and the version of the image.
-#[derive(Debug, PartialEq)]
-pub(crate) struct Names {
-    /// Every name, each with a tag; the first is the release's.
-    pub(crate) all: Vec<Reference>,
-}
-
-impl Names {
-    pub(crate) fn work_out(
-        options: &Options,
-        context: &Path,
-        dockerfile: &Path,
-        revision: Option<&Revision>,
-    ) -> Result<Self, Error> {
-        let mut given: Vec<Reference> = Vec::new();
-        let default = [default_name(context)];
-        for text in if options.tag.is_empty() { &default[..] } else { &options.tag } {
-            let name: Reference =
-                text.parse().map_err(|error: slipway_engine::ParseReferenceError| {
-                    Error::BadOption { option: "--tag", why: error.to_string() }
-                })?;
-            if name.digest().is_some() {
-                return Err(Error::BadOption {
-                    option: "--tag",
-                    why: format!("`{text}` has a digest, which only a registry gives"),
-                });
-            }
-            given.push(name);
-        }
-        let mut version = None;
-        let mut all: Vec<Reference> = Vec::new();
-        for name in given {
-            let name = if name.tag().is_some() {
-                name
-            } else {
-                let version = match &version {
-                    Some(known) => known,
-                    None => version.insert(automatic_tag(context, dockerfile, revision)?),
-                };
-                name.with_tag(version)
-                    .map_err(|error| Error::BadOption { option: "--tag", why: error.to_string() })?
-            };
-            if !all.contains(&name) {
-                all.push(name);
-            }
-        }
-        Ok(Self { all })
-    }
-
-    /// The first tag.
-    pub(crate) fn version(&self) -> &str {
-        self.all.first().and_then(Reference::tag).unwrap_or_default()
-    }
-}
-
-/// The tag that git and the directory's state make.
-fn automatic_tag(
-    context: &Path,
-    dockerfile: &Path,
-    revision: Option<&Revision>,
-) -> Result<String, Error> {
-    let state = || fingerprint(context, &ignore::rules(context, dockerfile)?);
-    Ok(match revision {
-        Some(Revision { commit, dirty: false, .. }) => short(commit, 12).to_owned(),
-        Some(Revision { commit, dirty: true, .. }) => {
-            format!("{}-dirty-{}", short(commit, 12), short(&state()?, 8))
-        }
-        None => format!("src-{}", short(&state()?, 12)),
-    })
-}
-
-fn short(hex: &str, digits: usize) -> &str {
-    hex.get(..digits).unwrap_or(hex)
-}
-
-/// The directory's name in the letters that an image's name may have.
-fn default_name(context: &Path) -> String {
-    let base =
-        context.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
-    let runs = base.split(|c: char| !c.is_ascii_lowercase() && !c.is_ascii_digit());
-    let name = runs.filter(|run| !run.is_empty()).collect::<Vec<_>>().join("-");
-    // Long names, and 64 hexadecimal digits, which would be an id, are cut.
-    let name = name.get(..60).unwrap_or(&name).trim_end_matches('-');
-    if name.is_empty() { "app".to_owned() } else { name.to_owned() }
-}
-
 /// Name and value pairs of `--build-arg`, with those that are always given.
 pub(crate) fn build_args(
     options: &Options,
-    version: &str,
-    revision: Option<&Revision>,
+    facts: &Facts,
 ) -> Result<BTreeMap<String, String>, Error> {
-    let mut args = BTreeMap::from([("SLIPWAY_VERSION".to_owned(), version.to_owned())]);
-    if let Some(revision) = revision {
-        args.insert("SLIPWAY_REVISION".to_owned(), revision.commit.clone());
-    }
+    let mut args = facts.build_args();
     for text in &options.build_arg {
         let bad = |why: String| Error::BadOption { option: "--build-arg", why };
         let (name, value) = match text.split_once('=') {
@@ -189,20 +98,9 @@ pub(crate) fn build_args(
     Ok(args)
 }
 
-/// The labels of the OCI image specification that git knows, and the user's.
-pub(crate) fn labels(
-    options: &Options,
-    version: &str,
-    revision: Option<&Revision>,
-) -> Result<BTreeMap<String, String>, Error> {
-    let mut labels =
-        BTreeMap::from([("org.opencontainers.image.version".to_owned(), version.to_owned())]);
-    if let Some(revision) = revision {
-        labels.insert("org.opencontainers.image.revision".to_owned(), revision.commit.clone());
-        if let Some(source) = &revision.source {
-            labels.insert("org.opencontainers.image.source".to_owned(), source.clone());
-        }
-    }
+/// The labels that follow from the source, and the user's.
+pub(crate) fn labels(options: &Options, facts: &Facts) -> Result<BTreeMap<String, String>, Error> {
+    let mut labels = facts.labels();
     for text in &options.label {
         let (key, value) = text.split_once('=').unwrap_or((text, ""));
         if key.is_empty() {
@@ -213,131 +111,39 @@ pub(crate) fn labels(
     Ok(labels)
 }
 
-/// The engine's word for `--network`.
-pub(crate) fn network(options: &Options) -> Result<Option<&str>, Error> {
-    match options.network.as_deref() {
-        None | Some("default") => Ok(None),
-        Some(mode @ ("none" | "host")) => Ok(Some(mode)),
-        Some(other) => Err(Error::BadOption {
-            option: "--network",
-            why: format!("`{other}` is not default, none or host"),
-        }),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
     fn options(context: &Path) -> Options {
-        Options {
-            context: context.display().to_string(),
-            file: None,
-            tag: Vec::new(),
-            build_arg: Vec::new(),
-            target: None,
-            platform: None,
-            label: Vec::new(),
-            no_cache: false,
-            pull: false,
-            secret: Vec::new(),
-            network: None,
-        }
-    }
-
-    fn revision(dirty: bool) -> Revision {
-        Revision {
-            commit: "0123456789abcdef0123456789abcdef01234567".into(),
-            dirty,
-            committed_at: None,
-            source: Some("https://x/y".into()),
-        }
-    }
-
-    fn texts(names: &Names) -> Vec<String> {
-        names.all.iter().map(ToString::to_string).collect()
-    }
-
-    #[test]
-    fn names_from_git_and_from_the_tree() {
-        let dir = tempfile::tempdir().unwrap();
-        let context = dir.path().join("My App_2");
-        fs::create_dir(&context).unwrap();
-        fs::write(context.join("Dockerfile"), "FROM scratch").unwrap();
-        let file = context.join("Dockerfile");
-        let names = |options: &Options, revision: Option<&Revision>| {
-            Names::work_out(options, &context, &file, revision).unwrap()
-        };
-        let mut options = options(&context);
-
-        let clean = names(&options, Some(&revision(false)));
-        assert_eq!(texts(&clean), ["my-app-2:0123456789ab"]);
-        let dirty = texts(&names(&options, Some(&revision(true))));
-        let suffix = dirty[0].strip_prefix("my-app-2:0123456789ab-dirty-").unwrap();
-        assert_eq!(suffix.len(), 8);
-        let outside = texts(&names(&options, None));
-        assert_eq!(outside[0].strip_prefix("my-app-2:src-").unwrap().len(), 12);
-
-        options.tag = vec!["web".into(), "r.io/team/web:1.2".into(), "web".into()];
-        let given = names(&options, Some(&revision(false)));
-        assert_eq!(texts(&given), ["web:0123456789ab", "r.io/team/web:1.2"]);
-        assert_eq!(given.version(), "0123456789ab");
-
-        for bad in [
-            "Web:1",
-            "web:",
-            "web@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
-        ] {
-            options.tag = vec![bad.into()];
-            assert!(Names::work_out(&options, &context, &file, None).is_err(), "{bad}");
-        }
+        Options::of(context)
     }
 
     #[test]
     fn arguments_and_labels_of_the_user_go_first() {
         let mut options = options(Path::new("."));
-        let args = build_args(&options, "v1", Some(&revision(false))).unwrap();
-        assert_eq!(args["SLIPWAY_VERSION"], "v1");
-        assert_eq!(args["SLIPWAY_REVISION"].len(), 40);
+        let facts = Facts { version: "v1".into(), ..Facts::default() };
         options.build_arg = vec!["SLIPWAY_VERSION=mine".into(), "A=b=c".into(), "PATH".into()];
-        let args = build_args(&options, "v1", None).unwrap();
+        let args = build_args(&options, &facts).unwrap();
         assert_eq!((args["SLIPWAY_VERSION"].as_str(), args["A"].as_str()), ("mine", "b=c"));
         assert!(!args["PATH"].is_empty());
         for bad in ["NO_SUCH_VARIABLE_HERE", "=x"] {
             options.build_arg = vec![bad.into()];
-            assert!(build_args(&options, "v1", None).is_err(), "{bad}");
+            assert!(build_args(&options, &facts).is_err(), "{bad}");
         }
         options.label = vec!["org.opencontainers.image.version=9".into(), "empty".into()];
-        let labels = labels(&options, "v1", Some(&revision(true))).unwrap();
+        let labels = labels(&options, &facts).unwrap();
         assert_eq!(labels["org.opencontainers.image.version"], "9");
-        assert_eq!(labels["org.opencontainers.image.source"], "https://x/y");
         assert_eq!(labels["empty"], "");
     }
 
     #[test]
     fn missing_things_are_named() {
         let dir = tempfile::tempdir().unwrap();
-        let mut options = options(&dir.path().join("nope"));
-        assert!(matches!(context(&options), Err(Error::ContextMissing { .. })));
-        let file = dir.path().join("file");
-        fs::write(&file, "").unwrap();
-        options.context = file.display().to_string();
-        assert!(context(&options).unwrap_err().to_string().contains("is not a directory"));
-        options.context = dir.path().display().to_string();
-        let real = context(&options).unwrap();
+        let options = options(dir.path());
+        let real = Place::Directory(dir.path().to_owned());
         assert!(matches!(dockerfile(&options, &real), Err(Error::DockerfileMissing { .. })));
         fs::write(dir.path().join("Dockerfile"), " \n").unwrap();
         assert!(dockerfile(&options, &real).unwrap_err().to_string().contains("empty"));
-        options.network = Some("bridge".into());
-        assert!(network(&options).is_err());
-    }
-
-    proptest! {
-        #[test]
-        fn any_directory_has_a_name(name in "[^/\0]{1,80}") {
-            let reference: Reference = default_name(&Path::new("/x").join(&name)).parse().unwrap();
-            prop_assert!(reference.domain().is_none());
-        }
     }
 }

@@ -25,6 +25,15 @@ impl Secrets {
         self.0.get(id).map(Vec::as_slice)
     }
 
+    /// All values.
+    pub(crate) fn values(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.values().map(Vec::as_slice)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Reads all of them now, so that a missing one is told before anything
     /// begins.
     pub(crate) fn load(specs: &[String]) -> Result<Self, Error> {
@@ -125,7 +134,8 @@ impl Source {
     }
 }
 
-/// A registry's credentials, for a base image in it.
+/// A registry's credentials, for a base image in it. Without a name the password is a token.
+#[derive(Clone)]
 pub(crate) struct Login {
     pub(crate) host: String,
     pub(crate) username: String,

@@ -1,10 +1,14 @@
-//! The engine's account of a build: its steps, their output, and the lines
-//! that people read of it.
+//! The engine's account of a build: its steps, what they print, how they end.
 
-use std::collections::{HashMap, VecDeque};
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use bollard_buildkit_proto::google::protobuf::Timestamp;
-use bollard_buildkit_proto::moby::buildkit::v1::{StatusResponse, Vertex, VertexLog};
+use bollard_buildkit_proto::moby::buildkit::v1::{StatusResponse, Vertex, VertexLog, VertexStatus};
+
+use crate::mask::Mask;
 
 /// Lines of a step's output that are kept for an error.
 const TAIL: usize = 50;
@@ -12,11 +16,11 @@ const TAIL: usize = 50;
 const LINE_MAX: usize = 2000;
 
 /// Everything that was told so far.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Trace {
+    mask: Mask,
     steps: Vec<Step>,
     by_digest: HashMap<String, usize>,
-    shown: usize,
 }
 
 /// One vertex of the build's graph.
@@ -25,17 +29,43 @@ pub(crate) struct Step {
     name: String,
     /// Where it stands in the Dockerfile; `None` for the builder's own work.
     pub(crate) place: Option<Place>,
-    /// The builder's own chores are not shown unless they fail.
-    internal: bool,
-    /// Its number among the lines, once it has one.
-    number: Option<usize>,
+    /// One of the builder's own chores.
+    pub(crate) internal: bool,
     started: Option<Timestamp>,
-    completed: bool,
+    /// How long it took, once it has ended.
+    pub(crate) took: Option<f64>,
     pub(crate) cached: bool,
     pub(crate) error: String,
     tail: VecDeque<String>,
     partial: Vec<u8>,
+    /// Bytes done and to do of the parts that are under way.
+    parts: HashMap<String, (i64, i64)>,
+    parts_done: HashSet<String>,
 }
+
+/// What people may be shown.
+pub(crate) enum Event<'a> {
+    /// Of the step that has the number `at` among all.
+    Step { at: usize, step: &'a Step, what: What<'a> },
+    /// A warning of the builder.
+    Warning(&'a str),
+}
+
+/// What a step does.
+pub(crate) enum What<'a> {
+    /// It began.
+    Began,
+    /// It printed a line, so many seconds after it began.
+    Line { seconds: Option<f64>, text: &'a str },
+    /// A part of it is done, such as a layer that was fetched.
+    Part(&'a str),
+    /// So many bytes of so many are done.
+    Bytes { done: i64, total: i64 },
+    /// It ended: `took`, `cached` and `error` say how.
+    Ended,
+}
+
+type Show<'a> = dyn FnMut(Event<'_>) + 'a;
 
 /// A step's place: `[stage 2/5] RUN make`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,80 +115,128 @@ impl Step {
 }
 
 impl Trace {
-    /// Takes in one report and hands every new line for people to `say`.
-    pub(crate) fn apply(&mut self, report: StatusResponse, say: &mut dyn FnMut(&str)) {
-        for vertex in report.vertexes {
-            self.vertex(vertex, say);
+    /// A trace that shows nothing of what `mask` hides.
+    pub(crate) fn new(mask: Mask) -> Self {
+        Self { mask, ..Self::default() }
+    }
+
+    /// What is hidden.
+    pub(crate) fn mask(&self) -> &Mask {
+        &self.mask
+    }
+
+    /// Takes in one report and hands what is new in it to `show`.
+    pub(crate) fn apply(&mut self, report: StatusResponse, show: &mut Show<'_>) {
+        // A step's end may come before its last words.
+        let (ended, under_way): (Vec<_>, Vec<_>) =
+            report.vertexes.into_iter().partition(|vertex| vertex.completed.is_some());
+        for vertex in under_way {
+            self.vertex(vertex, show);
+        }
+        let speaks = |vertex: &&Vertex| {
+            report.statuses.iter().any(|status| status.vertex == vertex.digest)
+                || report.logs.iter().any(|log| log.vertex == vertex.digest)
+        };
+        for vertex in ended.iter().filter(speaks) {
+            self.vertex(Vertex { completed: None, ..vertex.clone() }, show);
+        }
+        for status in report.statuses {
+            self.status(&status, show);
         }
         for log in report.logs {
-            self.log(&log, say);
+            self.log(&log, show);
         }
         for warning in report.warnings {
-            say(&format!("warning: {}", printable(&String::from_utf8_lossy(&warning.short))));
+            show(Event::Warning(&self.clean(&String::from_utf8_lossy(&warning.short))));
+        }
+        for vertex in ended {
+            self.vertex(vertex, show);
         }
     }
 
-    fn vertex(&mut self, vertex: Vertex, say: &mut dyn FnMut(&str)) {
+    fn vertex(&mut self, vertex: Vertex, show: &mut Show<'_>) {
+        let name = self.clean(&vertex.name);
+        let error = self.mask.hide(&vertex.error).into_owned();
         let at = *self.by_digest.entry(vertex.digest).or_insert_with(|| {
             self.steps.push(Step::default());
             self.steps.len() - 1
         });
         let Some(step) = self.steps.get_mut(at) else { return };
         if step.name.is_empty() {
-            step.place = Place::parse(&vertex.name);
-            step.internal =
-                ["[internal]", "[auth]"].iter().any(|prefix| vertex.name.starts_with(prefix));
-            step.name = vertex.name;
+            step.place = Place::parse(&name);
+            step.internal = ["[internal]", "[auth]"].iter().any(|prefix| name.starts_with(prefix));
+            step.name = name;
         }
+        let begins = step.started.is_none() && vertex.started.is_some();
         step.started = step.started.or(vertex.started);
         step.cached |= vertex.cached;
-        if !vertex.error.is_empty() {
-            step.error = vertex.error;
+        if !error.is_empty() {
+            step.error = error;
         }
-        let completes = vertex.completed.is_some() && !step.completed;
-        step.completed |= completes;
-        let failed = !step.error.is_empty();
-        if step.internal && !failed || step.started.is_none() && !completes {
-            return;
+        let ends = vertex.completed.is_some() && step.took.is_none();
+        let mut last = None;
+        if ends {
+            step.took = Some(between(step.started, vertex.completed));
+            last = flush(step, &self.mask);
         }
-        let number = number(step, &mut self.shown, say);
-        if completes {
-            if let Some(rest) = flush(step) {
-                say(&format!("#{number} {rest}"));
-            }
-            let step = &self.steps[at];
-            if failed {
-                let first = printable(step.error.lines().next().unwrap_or_default());
-                say(&format!("#{number} ERROR: {first}"));
-            } else if step.cached {
-                say(&format!("#{number} CACHED"));
-            } else {
-                let seconds = between(step.started, vertex.completed);
-                say(&format!("#{number} DONE {seconds:.1}s"));
-            }
+        let step = &*step;
+        if begins {
+            show(Event::Step { at, step, what: What::Began });
+        }
+        if let Some(text) = &last {
+            show(Event::Step { at, step, what: What::Line { seconds: None, text } });
+        }
+        if ends {
+            show(Event::Step { at, step, what: What::Ended });
         }
     }
 
-    fn log(&mut self, log: &VertexLog, say: &mut dyn FnMut(&str)) {
-        let Some(step) = self.by_digest.get(&log.vertex).and_then(|at| self.steps.get_mut(*at))
-        else {
+    fn status(&mut self, status: &VertexStatus, show: &mut Show<'_>) {
+        let text = self.clean(&status.id);
+        let Some(at) = self.by_digest.get(&status.vertex).copied() else { return };
+        let Some(step) = self.steps.get_mut(at) else { return };
+        if status.completed.is_some() {
+            step.parts.remove(&status.id);
+            let bytes = status.total.max(status.current);
+            // What has no size is told by the step itself.
+            if bytes > 0 && step.parts_done.insert(status.id.clone()) {
+                let text = format!("{text} {}", megabytes(bytes));
+                show(Event::Step { at, step, what: What::Part(&text) });
+            }
             return;
-        };
-        let number = number(step, &mut self.shown, say);
-        let seconds = between(step.started, log.timestamp);
+        }
+        if status.current > 0 {
+            step.parts.insert(status.id.clone(), (status.current, status.total));
+            let sum = |pick: fn(&(i64, i64)) -> i64| step.parts.values().map(pick).sum();
+            let (done, total) = (sum(|part| part.0), sum(|part| part.1.max(part.0)));
+            show(Event::Step { at, step, what: What::Bytes { done, total } });
+        }
+    }
+
+    fn log(&mut self, log: &VertexLog, show: &mut Show<'_>) {
+        let Some(at) = self.by_digest.get(&log.vertex).copied() else { return };
+        let Some(step) = self.steps.get_mut(at) else { return };
+        let seconds = Some(between(step.started, log.timestamp));
         step.partial.extend_from_slice(&log.msg);
+        let mut lines = Vec::new();
         while let Some(end) = step.partial.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = step.partial.drain(..=end).collect();
-            let line = last_overwritten(&line);
+            let line = last_overwritten(&line, &self.mask);
             step.keep(&line);
-            say(&format!("#{number} {seconds:.3} {line}"));
+            lines.push(line);
         }
         // A line without an end is cut rather than held in memory for ever.
-        if step.partial.len() > 4 * LINE_MAX
-            && let Some(line) = flush(step)
-        {
-            say(&format!("#{number} {seconds:.3} {line}"));
+        if step.partial.len() > 4 * LINE_MAX {
+            lines.extend(flush(step, &self.mask));
         }
+        for text in &lines {
+            show(Event::Step { at, step, what: What::Line { seconds, text } });
+        }
+    }
+
+    /// A text of the engine's as people may see it.
+    fn clean(&self, text: &str) -> String {
+        printable(&self.mask.hide(text))
     }
 
     /// Steps of the Dockerfile that were reached, and how many of them came
@@ -188,29 +266,12 @@ impl Trace {
             text.is_some_and(|text| squeeze(text).ends_with(&command))
         })
     }
-
-    /// The step that is being worked on, for a live line.
-    pub(crate) fn current(&self) -> Option<&str> {
-        let running = |step: &&Step| step.started.is_some() && !step.completed && !step.internal;
-        self.steps.iter().rev().find(running).map(|step| step.name.as_str())
-    }
-}
-
-/// The step's number; the first time its header is said.
-fn number(step: &mut Step, shown: &mut usize, say: &mut dyn FnMut(&str)) -> usize {
-    if let Some(number) = step.number {
-        return number;
-    }
-    *shown += 1;
-    step.number = Some(*shown);
-    say(&format!("#{shown} {}", printable(&step.name)));
-    *shown
 }
 
 /// The output that had no line end.
-fn flush(step: &mut Step) -> Option<String> {
+fn flush(step: &mut Step, mask: &Mask) -> Option<String> {
     let rest = std::mem::take(&mut step.partial);
-    let line = last_overwritten(&rest);
+    let line = last_overwritten(&rest, mask);
     if line.is_empty() {
         return None;
     }
@@ -219,10 +280,11 @@ fn flush(step: &mut Step) -> Option<String> {
 }
 
 /// What a terminal would show of a line that was written over.
-fn last_overwritten(line: &[u8]) -> String {
+fn last_overwritten(line: &[u8], mask: &Mask) -> String {
     let text = String::from_utf8_lossy(line);
     let text = text.trim_end_matches(['\n', '\r']);
-    printable(text.rsplit('\r').find(|part| !part.is_empty()).unwrap_or_default())
+    let last = text.rsplit('\r').find(|part| !part.is_empty()).unwrap_or_default();
+    printable(&mask.hide(last))
 }
 
 /// The text without what would steer a terminal, and not endless.
@@ -242,109 +304,14 @@ fn printable(text: &str) -> String {
     clean
 }
 
+/// Bytes as a registry counts them.
+pub(crate) fn megabytes(bytes: i64) -> String {
+    format!("{}.{} MB", bytes / 1_000_000, bytes / 100_000 % 10)
+}
+
 fn between(begin: Option<Timestamp>, end: Option<Timestamp>) -> f64 {
     let (Some(begin), Some(end)) = (begin, end) else { return 0.0 };
     let nanos = (end.seconds - begin.seconds).saturating_mul(1_000_000_000)
         + i64::from(end.nanos - begin.nanos);
     std::time::Duration::from_nanos(u64::try_from(nanos).unwrap_or_default()).as_secs_f64()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(seconds: i64) -> Option<Timestamp> {
-        Some(Timestamp { seconds, nanos: 0 })
-    }
-
-    fn vertex(digest: &str, name: &str) -> Vertex {
-        Vertex { digest: digest.into(), name: name.into(), started: at(10), ..Vertex::default() }
-    }
-
-    fn log(digest: &str, text: &str) -> VertexLog {
-        VertexLog { vertex: digest.into(), timestamp: at(11), stream: 1, msg: text.into() }
-    }
-
-    fn lines(reports: Vec<StatusResponse>) -> (Vec<String>, Trace) {
-        let (mut said, mut trace) = (Vec::new(), Trace::default());
-        for report in reports {
-            trace.apply(report, &mut |line| said.push(line.to_owned()));
-        }
-        (said, trace)
-    }
-
-    #[test]
-    fn places() {
-        let place = Place::parse("[builder 2/5] RUN make [x] y").unwrap();
-        assert_eq!((place.stage.as_deref(), place.number, place.of), (Some("builder"), 2, 5));
-        assert_eq!(place.text, "RUN make [x] y");
-        assert_eq!(Place::parse("[1/4] FROM x").unwrap().stage, None);
-        assert_eq!(
-            Place::parse("[linux/arm64 web 1/4] FROM x").unwrap().stage.as_deref(),
-            Some("web")
-        );
-        assert_eq!(Place::parse("[linux/arm64 1/4] FROM x").unwrap().stage, None);
-        for name in ["[internal] load build context", "exporting to image", "[a] b"] {
-            assert_eq!(Place::parse(name), None, "{name}");
-        }
-    }
-
-    #[test]
-    fn a_step_its_output_and_its_end() {
-        let done = Vertex { completed: at(12), ..vertex("a", "[1/2] RUN x") };
-        let cached = Vertex { cached: true, completed: at(12), ..vertex("b", "[2/2] RUN y") };
-        let (said, trace) = lines(vec![
-            StatusResponse {
-                vertexes: vec![vertex("i", "[internal] load"), vertex("a", "[1/2] RUN x")],
-                ..Default::default()
-            },
-            StatusResponse {
-                logs: vec![log("a", "one\ntw"), log("a", "o\n10%\r20%\rdone\n\u{1b}[31mred")],
-                ..Default::default()
-            },
-            StatusResponse { vertexes: vec![done.clone(), done, cached], ..Default::default() },
-        ]);
-        assert_eq!(
-            said,
-            [
-                "#1 [1/2] RUN x",
-                "#1 1.000 one",
-                "#1 1.000 two",
-                "#1 1.000 done",
-                "#1 red",
-                "#1 DONE 2.0s",
-                "#2 [2/2] RUN y",
-                "#2 CACHED"
-            ]
-        );
-        assert_eq!(trace.counts(), (2, 1));
-        assert!(trace.failed().is_none());
-    }
-
-    #[test]
-    fn the_failed_step_keeps_its_last_lines() {
-        let failed = Vertex {
-            error: "exit code: 3".into(),
-            completed: at(12),
-            ..vertex("a", "[web 3/7] RUN x")
-        };
-        let off = Vertex { error: "context canceled".into(), ..vertex("b", "[1/7] RUN y") };
-        let text: String = (0..80).map(|n| format!("line {n}\n")).collect();
-        let (said, trace) = lines(vec![
-            StatusResponse {
-                vertexes: vec![vertex("b", "[1/7] RUN y"), vertex("a", "[web 3/7] RUN x")],
-                ..Default::default()
-            },
-            StatusResponse {
-                logs: vec![log("a", &text), log("gone", "x\n")],
-                ..Default::default()
-            },
-            StatusResponse { vertexes: vec![off, failed], ..Default::default() },
-        ]);
-        let step = trace.failed().unwrap();
-        assert_eq!(step.place.as_ref().unwrap().stage.as_deref(), Some("web"));
-        let tail = step.tail();
-        assert_eq!((tail.len(), tail[0].as_str(), tail[49].as_str()), (50, "line 30", "line 79"));
-        assert!(said.iter().any(|line| line == "#2 ERROR: exit code: 3"), "{said:?}");
-    }
 }

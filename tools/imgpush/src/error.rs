@@ -89,12 +89,27 @@ pub enum Error {
         /// The image that was to be pushed.
         id: String,
     },
+    /// What imgbuild found is not what the registry has.
+    #[error("{}", not_there(name, found, there.as_deref()))]
+    NotThere {
+        /// The name with its tag.
+        name: String,
+        /// What imgbuild found, by digest.
+        found: String,
+        /// The digest that the name has in the registry, if it has any.
+        there: Option<String>,
+    },
     /// The deadline passed.
     #[error("the push was not done within {limit} (--timeout)")]
     Deadline {
         /// The deadline.
         limit: Span,
     },
+}
+
+fn not_there(name: &str, found: &str, there: Option<&str>) -> String {
+    let there = there.unwrap_or("not there");
+    format!("imgbuild found {found} and built nothing, but {name} is {there}")
 }
 
 impl Error {
@@ -146,6 +161,10 @@ impl From<Error> for Failure {
             Error::DigestMismatch { .. } | Error::OtherImage { .. } => (
                 Code::DigestMismatch,
                 "another push moved the tag at the same moment; give each build a tag of its own",
+            ),
+            Error::NotThere { .. } => (
+                Code::ManifestNotFound,
+                "run imgbuild again, without --skip-if-pushed if it is to go to another place",
             ),
             Error::Deadline { .. } => {
                 (Code::DeadlineExceeded, "what was sent stays: the next push sends the rest")

@@ -9,6 +9,7 @@ mod options;
 mod plan;
 mod push;
 mod retry;
+mod there;
 
 use std::time::Instant;
 
@@ -47,6 +48,10 @@ impl Tool for ImgPush {
 
 async fn run(plan: &Plan, context: &Context) -> Result<Push, Error> {
     let begun = Instant::now();
+    if let Some(found) = &plan.found {
+        let push = there::check(plan, found, context).await?;
+        return Ok(Push { push_ms: Some(millis(begun)), ..push });
+    }
     let engine = Engine::connect_local().await?;
     let id = push::image_id(&engine, &plan.image).await?;
     let mut total: Option<push::Pushed> = None;
@@ -71,6 +76,10 @@ async fn run(plan: &Plan, context: &Context) -> Result<Push, Error> {
         layers_existing: Some(total.existing),
         bytes_uploaded: Some(total.bytes),
         already_present: Some(total.already_present),
-        push_ms: Some(u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX)),
+        push_ms: Some(millis(begun)),
     })
+}
+
+fn millis(begun: Instant) -> u64 {
+    u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX)
 }

@@ -10,6 +10,8 @@ use crate::{Error, Options};
 pub struct Plan {
     /// The image's id, or a name that the engine knows.
     pub image: String,
+    /// What imgbuild found in the registry and did not build, by digest.
+    pub found: Option<String>,
     /// Host and repository.
     pub repository: Reference,
     /// The full names with their tags: at least one.
@@ -28,7 +30,14 @@ impl Plan {
         image: Option<&Image>,
         registry: Option<&Registry>,
     ) -> Result<Self, Error> {
-        let what = options.image.clone().or_else(|| image?.id.clone()).ok_or(Error::NoImage)?;
+        let what = options.image.clone().or_else(|| image?.id.clone());
+        // An image that was built goes before what an earlier run found.
+        let found = if what.is_none() {
+            image.and_then(|image| image.pushed_reference.clone())
+        } else {
+            None
+        };
+        let what = what.or_else(|| found.clone()).ok_or(Error::NoImage)?;
         let host =
             options.registry.clone().or_else(|| registry?.host.clone()).ok_or(Error::NoRegistry)?;
         let named = options
@@ -54,7 +63,7 @@ impl Plan {
             return Err(Error::NoTag);
         }
         let auth = auth(&host, registry)?;
-        Ok(Self { image: what, repository, tags, auth })
+        Ok(Self { image: what, found, repository, tags, auth })
     }
 }
 
@@ -146,6 +155,18 @@ mod tests {
         assert_eq!(plan.image, "sha256:1");
         assert_eq!(names(&plan), ["r.example:5000/web:1", "r.example:5000/web:latest"]);
         assert_eq!(plan.auth.unwrap().password, "p");
+    }
+
+    #[test]
+    fn what_was_found_in_the_registry_is_meant_where_nothing_was_built() {
+        let reference = Some("r.example:5000/web@sha256:1".to_owned());
+        let both = Image { pushed_reference: reference.clone(), ..image() };
+        let plan =
+            |image: &Image| Plan::new(&options(&[]), Some(image), Some(&registry())).unwrap();
+        assert_eq!(plan(&both).found, None);
+        let found = plan(&Image { id: None, ..both });
+        assert_eq!(found.found, reference);
+        assert_eq!(names(&found).len(), 2);
     }
 
     #[test]

@@ -90,6 +90,8 @@ codes! {
     DockerfileNotFound "dockerfile_not_found" FAILED,
     /// The Dockerfile or the build's options are not valid.
     DockerfileInvalid "dockerfile_invalid" FAILED,
+    /// The source differs from its commit, or the commit is not known, and `--require-clean` was given.
+    SourceNotClean "source_not_clean" FAILED,
     /// A build secret is missing or empty.
     BuildSecretMissing "build_secret_missing" FAILED,
     /// A step of the build failed.

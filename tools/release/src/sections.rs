@@ -41,6 +41,12 @@ pub struct Image {
     pub dirty: Option<bool>,
     /// When that commit was made, RFC 3339 in UTC.
     pub committed_at: Option<String>,
+    /// The branch that is checked out, or that the CI server says it builds.
+    pub branch: Option<String>,
+    /// The tag in git that names this commit; the highest version of several.
+    pub git_tag: Option<String>,
+    /// The URL of the git remote, without credentials.
+    pub remote: Option<String>,
     /// The number of the build in its CI job.
     pub build_number: Option<u64>,
     /// The CI job that counts by that number.
@@ -55,6 +61,9 @@ pub struct Image {
     pub cached_steps: Option<u32>,
     /// How long the build took, in milliseconds.
     pub build_ms: Option<u64>,
+    /// What the registry already has of this revision, by digest. Nothing was built then, and there
+    /// is no id.
+    pub pushed_reference: Option<String>,
 }
 section!(Image "image");
 

@@ -10,12 +10,14 @@ mod input;
 mod options;
 mod output;
 mod run;
+mod size;
 mod ui;
 
 pub use duration::Span;
 pub use input::Input;
 pub use output::{Output, OutputKind};
 pub use run::{Context, Streams, Tool, main, run, settings_schema};
+pub use size::size;
 pub use slipway_release::{Code, Document, Failure, exit};
 pub use tokio_util::sync::CancellationToken;
-pub use ui::{Step, Ui};
+pub use ui::{Line, Step, Ui};

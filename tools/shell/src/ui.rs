@@ -96,6 +96,15 @@ impl Ui {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner).lines.clone()
     }
 
+    fn clear(&self, bar: Option<ProgressBar>) {
+        if let Some(bar) = bar {
+            bar.finish_and_clear();
+            if let Some(lines) = self.lines() {
+                lines.remove(&bar);
+            }
+        }
+    }
+
     pub(crate) fn failure(&self, failure: &Failure) {
         self.say(&format!("error: {}", failure.message));
         if let Some(hint) = &failure.hint {
@@ -120,6 +129,27 @@ impl Step {
         }
     }
 
+    /// Adds a line below it for a part that is under way, on a terminal only.
+    #[must_use]
+    pub fn line(&self, label: impl Into<String>) -> Line {
+        let bar = self.ui.lines().map(|lines| {
+            let bar = ProgressBar::no_length();
+            let bar = match &self.bar {
+                // Above the parts that began later, the newest is nearest to its step.
+                Some(step) => lines.insert_after(step, bar),
+                None => lines.add(bar),
+            };
+            if let Ok(style) = ProgressStyle::with_template("  {spinner} {elapsed} {wide_msg}") {
+                bar.set_style(style);
+            }
+            bar.enable_steady_tick(Duration::from_millis(100));
+            bar
+        });
+        let line = Line { ui: self.ui.clone(), label: label.into(), bar };
+        line.update("");
+        line
+    }
+
     /// Ends the step with what came of it, such as `3 of 5 layers sent`.
     pub fn done(self, result: &str) {
         let took = seconds(self.begun.elapsed());
@@ -136,12 +166,30 @@ impl Step {
 
 impl Drop for Step {
     fn drop(&mut self) {
-        if let Some(bar) = self.bar.take() {
-            bar.finish_and_clear();
-            if let Some(lines) = self.ui.lines() {
-                lines.remove(&bar);
-            }
+        self.ui.clear(self.bar.take());
+    }
+}
+
+/// A part of a step, as a live line until it is dropped.
+pub struct Line {
+    ui: Ui,
+    label: String,
+    bar: Option<ProgressBar>,
+}
+
+impl Line {
+    /// Shows what it does, behind its label.
+    pub fn update(&self, text: &str) {
+        if let Some(bar) = &self.bar {
+            let text = if text.is_empty() { String::new() } else { format!(" | {text}") };
+            bar.set_message(format!("{}{text}", self.label));
         }
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.ui.clear(self.bar.take());
     }
 }
 

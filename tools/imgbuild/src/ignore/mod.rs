@@ -16,9 +16,7 @@ use crate::error::Error;
 /// `NAME.dockerignore` beside the Dockerfile where there is such a file, empty
 /// or not, else `.dockerignore` in the context, else none.
 pub(crate) fn rules(context: &Path, dockerfile: &Path) -> Result<Matcher, Error> {
-    let mut own = dockerfile.as_os_str().to_owned();
-    own.push(".dockerignore");
-    for path in [PathBuf::from(own), context.join(".dockerignore")] {
+    for path in [beside(dockerfile), context.join(".dockerignore")] {
         if let Some(text) = read(&path)? {
             let patterns = parse(&text);
             return Matcher::new(patterns.iter().map(String::as_str))
@@ -26,6 +24,27 @@ pub(crate) fn rules(context: &Path, dockerfile: &Path) -> Result<Matcher, Error>
         }
     }
     Ok(Matcher::default())
+}
+
+/// Whether the Dockerfile has rules of its own.
+pub(crate) fn own(dockerfile: &Path) -> Result<bool, Error> {
+    Ok(read(&beside(dockerfile))?.is_some())
+}
+
+/// Whether the rules keep this path out, or a directory that leads to it.
+pub(crate) fn excludes(rules: &Matcher, path: &str) -> bool {
+    let mut parent = None;
+    for (at, _) in path.match_indices('/') {
+        let (_, info) = rules.matches(&path[..at], parent.as_ref());
+        parent = Some(info);
+    }
+    rules.matches(path, parent.as_ref()).0
+}
+
+fn beside(dockerfile: &Path) -> PathBuf {
+    let mut own = dockerfile.as_os_str().to_owned();
+    own.push(".dockerignore");
+    PathBuf::from(own)
 }
 
 /// The file's text; a directory or a link that leads nowhere counts as none.

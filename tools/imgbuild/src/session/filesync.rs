@@ -5,6 +5,7 @@
 //! in that order), gets them in pieces (DATA, closed by an empty one), and says
 //! FIN, which is echoed.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -48,14 +49,13 @@ pub(crate) struct VirtualFile {
 }
 
 pub(crate) struct FileSync {
-    context: Source,
-    dockerfile: Source,
+    directories: BTreeMap<String, Source>,
     failure: Slot,
 }
 
 impl FileSync {
-    pub(crate) fn new(context: Source, dockerfile: Source, failure: Slot) -> Self {
-        Self { context, dockerfile, failure }
+    pub(crate) fn new(directories: BTreeMap<String, Source>, failure: Slot) -> Self {
+        Self { directories, failure }
     }
 }
 
@@ -71,13 +71,9 @@ impl file_sync_server::FileSync for FileSync {
         request: Request<Streaming<Packet>>,
     ) -> Result<Response<Packets>, Status> {
         let wanted = Wanted::read(request.metadata());
-        let source = match wanted.directory.as_str() {
-            "context" => self.context.clone(),
-            "dockerfile" => self.dockerfile.clone(),
-            other => {
-                return Err(Status::not_found(format!("no directory {other} in this session")));
-            }
-        };
+        let source = self.directories.get(&wanted.directory).cloned().ok_or_else(|| {
+            Status::not_found(format!("no directory {} in this session", wanted.directory))
+        })?;
         let filter =
             wanted.filter(&source).map_err(|why| Status::invalid_argument(why.to_string()))?;
         let (packets, mut receiver) = mpsc::channel(PACKETS);

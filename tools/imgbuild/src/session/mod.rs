@@ -7,16 +7,22 @@
 
 mod filesync;
 mod services;
+mod ssh;
 #[cfg(test)]
 mod tests;
+mod upload;
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bollard_buildkit_proto::health::health_server::HealthServer;
 use bollard_buildkit_proto::moby::buildkit::secrets::v1::secrets_server::SecretsServer;
 use bollard_buildkit_proto::moby::filesync::packet::file_sync_server::FileSyncServer;
 use bollard_buildkit_proto::moby::filesync::v1::auth_server::AuthServer;
+use bollard_buildkit_proto::moby::sshforward::v1::ssh_server::SshServer;
+use bollard_buildkit_proto::moby::upload::v1::upload_server::UploadServer;
 use http::{HeaderName, Method};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -25,10 +31,16 @@ use tonic::codegen::Service;
 
 pub(crate) use filesync::{Source, VirtualFile};
 
+use crate::content::{self, Content};
 use crate::error::Error;
-use crate::secrets::{Login, Secrets};
+use crate::logins::Logins;
+use crate::secrets::Secrets;
+use crate::ssh::Agents;
 use filesync::FileSync;
 use services::{Auth, Health, SecretStore};
+use ssh::SshForward;
+use upload::Upload;
+pub(crate) use upload::address as archive_address;
 
 /// How much the engine may send before it is read: its requests for files
 /// come in bursts of thousands, and a window that fills up made it give up.
@@ -36,8 +48,11 @@ const STREAM_WINDOW: u32 = 16 * 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 32 * 1024 * 1024;
 
 /// What the session offers to the engine, beside the health check.
-const METHODS: [&str; 3] = [
+const METHODS: [&str; 6] = [
+    "/moby.sshforward.v1.SSH/CheckAgent",
+    "/moby.sshforward.v1.SSH/ForwardAgent",
     "/moby.filesync.v1.FileSync/DiffCopy",
+    "/moby.upload.v1.Upload/Pull",
     "/moby.buildkit.secrets.v1.Secrets/GetSecret",
     "/moby.filesync.v1.Auth/Credentials",
 ];
@@ -46,12 +61,15 @@ const METHODS: [&str; 3] = [
 pub(crate) struct Offer {
     /// Names this directory to the engine, which keeps what it was sent last.
     pub(crate) shared_key: String,
-    /// The build's context.
-    pub(crate) context: Source,
-    /// The Dockerfile and its ignore file.
-    pub(crate) dockerfile: Source,
+    /// The context, the Dockerfile with its ignore file, and named contexts.
+    pub(crate) directories: BTreeMap<String, Source>,
+    /// The context, if it is an archive.
+    pub(crate) archive: Option<PathBuf>,
+    /// Caches in directories.
+    pub(crate) content: Content,
     pub(crate) secrets: Secrets,
-    pub(crate) login: Option<Login>,
+    pub(crate) agents: Agents,
+    pub(crate) logins: Arc<Logins>,
 }
 
 /// Holds the first failure on this side; the engine only learns its text.
@@ -82,6 +100,9 @@ pub(crate) struct Session {
 struct Services {
     health: HealthServer<Health>,
     files: FileSyncServer<FileSync>,
+    upload: UploadServer<Upload>,
+    content: Content,
+    ssh: SshServer<SshForward>,
     secrets: SecretsServer<SecretStore>,
     auth: AuthServer<Auth>,
 }
@@ -99,7 +120,7 @@ impl Session {
         request = header(request, "x-docker-expose-session-uuid", &id)?;
         request = header(request, "x-docker-expose-session-name", "imgbuild")?;
         request = header(request, "x-docker-expose-session-sharedkey", &offer.shared_key)?;
-        for method in METHODS {
+        for method in METHODS.iter().chain(&content::METHODS) {
             request = header(request, "x-docker-expose-session-grpc-method", method)?;
         }
         let stream = Box::new(engine.upgrade(request).await?);
@@ -108,12 +129,16 @@ impl Session {
 
     fn over(id: String, stream: Box<dyn Stream>, offer: Offer) -> Self {
         let failure = Slot::default();
-        let files = FileSync::new(offer.context, offer.dockerfile, failure.clone());
+        let files = FileSync::new(offer.directories, failure.clone());
+        let upload = Upload::new(offer.archive, failure.clone());
         let services = Services {
             health: HealthServer::new(Health),
             files: FileSyncServer::new(files),
+            upload: UploadServer::new(upload),
+            content: offer.content,
+            ssh: SshServer::new(SshForward::new(offer.agents)),
             secrets: SecretsServer::new(SecretStore::new(offer.secrets)),
-            auth: AuthServer::new(Auth::new(offer.login)),
+            auth: AuthServer::new(Auth::new(offer.logins, failure.clone())),
         };
         Self { id, stream, services, failure }
     }
@@ -153,6 +178,9 @@ async fn dispatch(
     match service {
         "grpc.health.v1.Health" => services.health.call(request).await,
         "moby.filesync.v1.FileSync" => services.files.call(request).await,
+        "moby.sshforward.v1.SSH" => services.ssh.call(request).await,
+        content::SERVICE => Ok(services.content.call(request).await),
+        "moby.upload.v1.Upload" => services.upload.call(request).await,
         "moby.buildkit.secrets.v1.Secrets" => services.secrets.call(request).await,
         "moby.filesync.v1.Auth" => services.auth.call(request).await,
         _ => Ok(tonic::Status::unimplemented("not offered by this session").into_http()),

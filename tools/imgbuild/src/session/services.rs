@@ -19,7 +19,9 @@ use futures_util::Stream;
 use futures_util::stream;
 use tonic::{Request, Response, Status, async_trait};
 
-use crate::secrets::{Login, Secrets};
+use super::Slot;
+use crate::logins::Logins;
+use crate::secrets::Secrets;
 
 /// Says that the session is alive; the engine asks every few seconds.
 pub(crate) struct Health;
@@ -79,14 +81,15 @@ impl secrets_server::Secrets for SecretStore {
     }
 }
 
-/// Answers for the registry that the document has credentials for.
+/// Answers for the registries that there are logins for.
 pub(crate) struct Auth {
-    login: Option<Arc<Login>>,
+    logins: Arc<Logins>,
+    failure: Slot,
 }
 
 impl Auth {
-    pub(crate) fn new(login: Option<Login>) -> Self {
-        Self { login: login.map(Arc::new) }
+    pub(crate) fn new(logins: Arc<Logins>, failure: Slot) -> Self {
+        Self { logins, failure }
     }
 }
 
@@ -97,11 +100,14 @@ impl auth_server::Auth for Auth {
         &self,
         request: Request<CredentialsRequest>,
     ) -> Result<Response<CredentialsResponse>, Status> {
-        let host = request.into_inner().host;
-        let login = self.login.as_ref().filter(|login| login.host == host);
+        let login = self.logins.get(&request.into_inner().host).await.map_err(|error| {
+            let status = Status::unavailable(error.to_string());
+            self.failure.put(error);
+            status
+        })?;
         Ok(Response::new(login.map_or_else(CredentialsResponse::default, |login| {
             CredentialsResponse {
-                username: login.username.clone(),
+                username: login.username,
                 secret: login.password.reveal().to_owned(),
             }
         })))

@@ -19,18 +19,26 @@ use tokio::sync::mpsc;
 use tonic::transport::{Channel, Endpoint};
 
 use super::*;
+use crate::docker_config::DockerConfig;
+use crate::secrets::Login;
 
 /// Serves `offer` and returns a client's channel to it, and the failure slot.
 async fn connect(context: &Path, offer: impl FnOnce(&mut Offer)) -> (Channel, Slot) {
+    let dockerfile = Source::Virtual(Arc::new(vec![VirtualFile {
+        name: "Dockerfile".into(),
+        content: b"FROM scratch\n".to_vec(),
+    }]));
     let mut offered = Offer {
         shared_key: String::new(),
-        context: Source::Directory(context.to_owned()),
-        dockerfile: Source::Virtual(Arc::new(vec![VirtualFile {
-            name: "Dockerfile".into(),
-            content: b"FROM scratch\n".to_vec(),
-        }])),
+        directories: BTreeMap::from([
+            ("context".to_owned(), Source::Directory(context.to_owned())),
+            ("dockerfile".to_owned(), dockerfile),
+        ]),
+        archive: None,
+        content: Content::default(),
         secrets: Secrets::default(),
-        login: None,
+        agents: Agents::default(),
+        logins: Arc::default(),
     };
     offer(&mut offered);
     let (ours, theirs) = tokio::io::duplex(64 * 1024);
@@ -45,6 +53,10 @@ async fn connect(context: &Path, offer: impl FnOnce(&mut Offer)) -> (Channel, Sl
     let channel =
         Endpoint::from_static("http://session").connect_with_connector(connector).await.unwrap();
     (channel, failure)
+}
+
+fn logins(login: Login) -> Arc<Logins> {
+    Arc::new(Logins::new(Some(login), DockerConfig::default()))
 }
 
 /// What a transfer brought: the paths in order, and the contents asked for.
@@ -166,7 +178,7 @@ async fn secrets_and_credentials() {
     fs::write(&path, "value").unwrap();
     let (channel, _) = connect(dir.path(), |offer| {
         offer.secrets = Secrets::load(&[format!("id=tok,src={}", path.display())]).unwrap();
-        offer.login = Some(Login {
+        offer.logins = logins(Login {
             host: "r.example".into(),
             username: "AWS".into(),
             password: Secret::new("hunter2"),

@@ -1,6 +1,8 @@
 //! Whether an image fits on the disk. Pure.
 
-use super::refused::{Refused, size};
+use slipway_shell::size;
+
+use super::refused::Refused;
 
 /// Refuses a deploy that would leave less than the floor free; `image` is what is to be
 /// transferred: nothing if the host has it, and unknown if the registry did not tell.

@@ -1,0 +1,63 @@
+//! Learns what is known of the source: of git, of the CI server, of the Dockerfile.
+
+use std::env;
+
+use slipway_shell::Ui;
+
+use crate::ci;
+use crate::dockerfile::declares;
+use crate::error::Error;
+use crate::facts::{Facts, USUAL_TIME_ARG};
+use crate::git::{self, Found, Revision};
+use crate::names::Names;
+use crate::options::Options;
+use crate::place::Place;
+use crate::plan::Dockerfile;
+use crate::remote;
+use crate::source_time::source_time;
+
+/// The image's names and the facts.
+pub(crate) async fn gather(
+    options: &Options,
+    place: &Place,
+    dockerfile: &Dockerfile,
+    ci: &ci::Build,
+    ui: &Ui,
+) -> Result<(Names, Facts), Error> {
+    let (revision, refused) = revision(place).await;
+    if let Some(why) = refused.as_ref().filter(|_| !options.require_clean) {
+        ui.warn(&format!("the image will not know its revision: {why}"));
+    }
+    let variable = env::var(USUAL_TIME_ARG).ok();
+    let committed = revision.as_ref().and_then(|revision| revision.committed_at);
+    let time = source_time(options.source_date_epoch.as_deref(), variable.as_deref(), committed)?;
+    let mut facts = Facts {
+        version: String::new(),
+        branch: Facts::branch(revision.as_ref(), ci),
+        revision,
+        time,
+        wants_usual_time: declares(&dockerfile.text, USUAL_TIME_ARG),
+    };
+    if options.require_clean {
+        facts.require_clean(refused.as_deref())?;
+    }
+    let names = Names::work_out(options, place, &dockerfile.path, facts.revision.as_ref())?;
+    names.version().clone_into(&mut facts.version);
+    Ok((names, facts))
+}
+
+/// What git knows of the place, or why it does not answer, which ends nothing.
+async fn revision(place: &Place) -> (Option<Revision>, Option<String>) {
+    match place {
+        Place::Directory(directory) => match git::look(directory).await {
+            Found::Revision(revision) => (Some(revision), None),
+            Found::Nothing => (None, None),
+            Found::Refused(why) => (None, Some(why)),
+        },
+        Place::Repository(repository) => match remote::look(repository).await {
+            Ok(revision) => (Some(revision), None),
+            Err(why) => (None, Some(why)),
+        },
+        Place::Archive(_) | Place::Address(_) => (None, None),
+    }
+}
