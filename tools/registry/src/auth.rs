@@ -14,7 +14,7 @@ use serde::Deserialize;
 use crate::answer::Answer;
 use crate::challenge::{self, Challenge};
 use crate::origin::{Origin, Scheme};
-use crate::transport::{Call, Transport};
+use crate::transport::{Call, Transport, query};
 use crate::{Error, Fault};
 
 /// A user name and a password or token. The `Debug` form never shows the password.
@@ -146,13 +146,13 @@ impl Login {
         if origin.scheme == Scheme::Http && registry.scheme == Scheme::Https {
             return Err(protocol("the token service would be asked without TLS"));
         }
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        query.extend_pairs(service.map(|service| ("service", service)));
+        let service = service.map(|service| ("service", service));
         // Several scopes in one challenge are parted by spaces and asked for one by one.
-        query.extend_pairs(scope.split(' ').map(|scope| ("scope", scope)));
+        let scopes = scope.split(' ').map(|scope| ("scope", scope));
+        let query = query(service.into_iter().chain(scopes));
         let path = uri.path();
         let parted = uri.query().map(|query| format!("{query}&")).unwrap_or_default();
-        let path = format!("{path}?{parted}{}", query.finish());
+        let path = format!("{path}?{parted}{query}");
         let authorization = self.lock().credentials.as_ref().and_then(basic);
         let call = Call::new(Method::GET, path);
         let answer = transport.send(&origin, &call, authorization.as_ref()).await?;

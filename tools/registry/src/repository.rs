@@ -13,7 +13,7 @@ use crate::auth::{Credentials, Fresh, Login};
 use crate::error::Error;
 use crate::origin::Origin;
 use crate::proxy::Proxies;
-use crate::transport::{Call, Transport};
+use crate::transport::{Call, Transport, query};
 use crate::upload::Upload;
 use crate::{Fault, digest, retry};
 
@@ -218,9 +218,8 @@ impl Repository {
     /// # Errors
     /// As [`Self::manifest_digest`].
     pub async fn mount(&self, digest: &str, from: &str) -> Result<bool, Error> {
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        query.append_pair("mount", digest).append_pair("from", from);
-        let path = format!("/v2/{}/blobs/uploads/?{}", self.shared.name, query.finish());
+        let query = query([("mount", digest), ("from", from)]);
+        let path = format!("/v2/{}/blobs/uploads/?{query}", self.shared.name);
         let answer = self.call(&Call::new(Method::POST, path)).await?;
         if answer.status == StatusCode::ACCEPTED {
             // It has begun an upload in the place of a mount, which is not wanted.
@@ -299,7 +298,8 @@ impl Repository {
     }
 
     pub(crate) async fn pause(&self, tries: u32, asked: Option<std::time::Duration>) {
-        tokio::time::sleep(retry::wait(tries, asked, rand::rng().random())).await;
+        let share = rand::rng().random();
+        tokio::time::sleep(retry::wait(tries, asked, share)).await;
     }
 
     /// Makes a request once, logging in as far as it is asked for. Credentials are for the registry's

@@ -52,6 +52,11 @@ impl Call {
     }
 }
 
+/// Pairs as they stand behind the question mark.
+pub(crate) fn query<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
+    form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish()
+}
+
 type Sender = SendRequest<Full<Bytes>>;
 
 /// The connections of one client.

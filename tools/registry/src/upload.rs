@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::origin::Origin;
 use crate::repository::Repository;
 use crate::retry;
-use crate::transport::Call;
+use crate::transport::{Call, query};
 
 const MIN_LENGTH: HeaderName = HeaderName::from_static("oci-chunk-min-length");
 
@@ -133,10 +133,8 @@ impl Upload {
         digest: &str,
         body: Bytes,
     ) -> Result<(), (Error, Option<Duration>)> {
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        query.append_pair("digest", digest);
         let joint = if self.path.contains('?') { '&' } else { '?' };
-        let path = format!("{}{joint}{}", self.path, query.finish());
+        let path = format!("{}{joint}{}", self.path, query([("digest", digest)]));
         let call = Call::new(Method::PUT, path)
             .header(CONTENT_TYPE, "application/octet-stream")
             .and_then(|call| call.header(CONTENT_LENGTH, &body.len().to_string()))
