@@ -39,7 +39,18 @@ impl There {
     }
 }
 
-/// What came of an export.
+/// What is sent where.
+#[derive(Clone, Copy)]
+pub(crate) struct What<'a> {
+    /// The image's id.
+    pub(crate) image: &'a str,
+    /// The ids of its layers.
+    pub(crate) layers: &'a HashSet<String>,
+    pub(crate) repository: &'a Repository,
+    pub(crate) compression: Compression,
+}
+
+/// What came of an export, or of several: what one that broke has sent whole stays.
 #[derive(Debug, Default)]
 pub(crate) struct Sent {
     pub(crate) documents: Documents,
@@ -73,44 +84,41 @@ enum Sink {
 
 /// An export on its way.
 struct Run<'a> {
-    repository: &'a Repository,
-    compression: Compression,
+    what: What<'a>,
     there: &'a There,
-    wanted: &'a HashSet<String>,
     pool: Pool,
     bounds: Bounds,
     hashing: Hashing,
     uploads: JoinSet<Result<Uploaded, Error>>,
     /// Sizes of the layers as archives, by their ids.
     tar_sizes: HashMap<String, u64>,
-    sent: Sent,
+    sent: &'a mut Sent,
 }
 
-/// Exports an image and sends what is not there. `wanted` are the ids of its layers; `progress` is
-/// told the bytes that were read.
+/// Exports an image and sends what is not there. `progress` is told the bytes that were read.
+///
+/// # Errors
+/// What the engine or the registry refused or broke; `sent` tells what was sent whole before.
 pub(crate) async fn send(
     engine: &Engine,
-    image: &str,
-    wanted: &HashSet<String>,
+    what: What<'_>,
     there: &There,
-    repository: &Repository,
-    compression: Compression,
+    sent: &mut Sent,
     progress: impl Fn(u64),
-) -> Result<Sent, Error> {
-    let request = Request::new(Method::GET, format!("/images/{image}/get"));
+) -> Result<(), Error> {
+    let request = Request::new(Method::GET, format!("/images/{}/get", what.image));
     let mut body = engine.send(request).await?.into_body();
-    let pool = Pool::new(compression);
+    let pool = Pool::new(what.compression);
+    sent.documents.clear();
     let mut run = Run {
-        repository,
-        compression,
+        what,
         there,
-        wanted,
         bounds: Bounds::new(&pool),
         pool,
         hashing: Hashing::new(),
         uploads: JoinSet::new(),
         tar_sizes: HashMap::new(),
-        sent: Sent::default(),
+        sent,
     };
     let (mut tar, mut sink, mut read) = (Tar::new(), Sink::Nowhere, 0);
     while let Some(frame) = body.frame().await {
@@ -152,7 +160,7 @@ impl Run<'_> {
 
     /// A layer whose id is known.
     async fn layer(&mut self, id: String) -> Result<Sink, Error> {
-        if self.there.layers.contains_key(&id) || !self.wanted.contains(&id) {
+        if self.there.layers.contains_key(&id) || !self.what.layers.contains(&id) {
             return Ok(Sink::Nowhere);
         }
         Ok(Sink::Layer(self.feed(true).await?, Some(id)))
@@ -163,7 +171,7 @@ impl Run<'_> {
         let room = std::sync::Arc::clone(&self.bounds.blobs).acquire_owned().await;
         let room: OwnedSemaphorePermit = room.map_err(|_| Error::Compression)?;
         let (feed, fed) = way(&self.bounds, compress);
-        let repository = self.repository.clone();
+        let repository = self.what.repository.clone();
         self.uploads.spawn(async move {
             let uploaded = fed.upload(&repository).await;
             drop(room);
@@ -219,7 +227,7 @@ impl Run<'_> {
             }
             Blob::Layer => self.layer(digest).await,
             Blob::Compressed => {
-                if self.repository.blob_size(&digest).await?.is_some() {
+                if self.what.repository.blob_size(&digest).await?.is_some() {
                     self.sent.blobs.insert(digest, 0);
                     return Ok(Sink::Nowhere);
                 }
@@ -240,13 +248,13 @@ impl Run<'_> {
             Sink::Hashed(digester) => {
                 let id = digester.finish();
                 self.sent.missed |=
-                    self.wanted.contains(&id) && !self.there.layers.contains_key(&id);
+                    self.what.layers.contains(&id) && !self.there.layers.contains_key(&id);
                 Ok(())
             }
             Sink::Layer(mut feed, id) => {
                 let flushed = feed.flush(&self.pool, |block| self.hashing.update(block)).await;
                 let found = self.hashing.finish().await.ok_or(Error::Compression)?;
-                if id.is_some_and(|id| id != found) || !self.wanted.contains(&found) {
+                if id.is_some_and(|id| id != found) || !self.what.layers.contains(&found) {
                     return Err(Error::Export("a layer is not what the image names"));
                 }
                 if flushed.is_err() {
@@ -301,7 +309,7 @@ impl Run<'_> {
         match self.tar_sizes.get(&uploaded.key) {
             Some(tar_size) => {
                 let Uploaded { key, digest, size } = uploaded;
-                let layer = Layer::new(digest, size, self.compression, Some(*tar_size));
+                let layer = Layer::new(digest, size, self.what.compression, Some(*tar_size));
                 self.sent.layers.insert(key, layer);
             }
             None => {
@@ -311,10 +319,10 @@ impl Run<'_> {
         Ok(())
     }
 
-    async fn finish(mut self) -> Result<Sent, Error> {
+    async fn finish(mut self) -> Result<(), Error> {
         while let Some(ended) = self.uploads.join_next().await {
             self.note(ended)?;
         }
-        Ok(self.sent)
+        Ok(())
     }
 }

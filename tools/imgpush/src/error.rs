@@ -129,6 +129,15 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the same may succeed a moment later without a change.
+    pub(crate) fn transient(&self) -> bool {
+        match self {
+            Self::Engine(source) | Self::Push { source, .. } => source.transient(),
+            Self::Registry(source) | Self::PushRegistry { source, .. } => source.transient(),
+            _ => false,
+        }
+    }
+
     /// Says which name an engine's error is about.
     pub(crate) fn about(self, name: &Reference) -> Self {
         match self {

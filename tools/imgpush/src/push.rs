@@ -7,13 +7,16 @@ use slipway_registry::Fault;
 use slipway_shell::Step;
 
 use crate::assemble::{self, Assembled, Typed};
-use crate::direct::{self, There};
+use crate::direct::{self, Sent, There};
 use crate::engine_way::EngineWay;
 use crate::image::Local;
 use crate::options::{Compression, Via};
 use crate::outcome::{Pushed, count, megabytes};
 use crate::remote::Remote;
 use crate::{Error, Plan, way};
+
+/// An export that broke is begun again so often; what was sent whole is not sent again.
+const EXPORTS: u32 = 3;
 
 /// A push under way.
 pub(crate) struct Push<'a> {
@@ -168,24 +171,9 @@ impl Push<'_> {
         there: There,
         step: &Step,
     ) -> Result<Pushed, Error> {
-        let Some(remote) = &mut self.remote else { return Err(Error::NoTag) };
-        let wanted: HashSet<String> = self.image.layers.iter().cloned().collect();
-        let engine = self.by_engine.engine;
-        let compression = self.plan.compression;
-        let progress = |read| step.update(format!("{} read", megabytes(read)));
-        let send = async |there: &There| {
-            let id = &self.image.id;
-            direct::send(engine, id, &wanted, there, &remote.repository, compression, progress)
-                .await
-                .map_err(|error| error.about(name))
-        };
-        let mut sent = send(&there).await?;
-        if sent.missed {
-            // A layer that the registry has not is as large as one that it has.
-            sent = send(&There { trust_sizes: false, ..there.clone() }).await?;
-        }
+        let sent = self.sent(&there, step).await.map_err(|error| error.about(name))?;
         let mut layers = sent.layers.clone();
-        layers.extend(there.layers.clone());
+        layers.extend(there.layers);
         let assembled = if sent.blobs.is_empty() {
             let config = assemble::config(&sent.documents)?;
             // With containerd's store the id is that of the manifest.
@@ -216,6 +204,33 @@ impl Push<'_> {
             compression: Some(compression),
             ..pushed
         })
+    }
+
+    /// Exports and sends until all is there: again where that may help, without what was sent whole.
+    async fn sent(&self, there: &There, step: &Step) -> Result<Sent, Error> {
+        let Some(remote) = &self.remote else { return Err(Error::NoTag) };
+        let layers: HashSet<String> = self.image.layers.iter().cloned().collect();
+        let what = direct::What {
+            image: &self.image.id,
+            layers: &layers,
+            repository: &remote.repository,
+            compression: self.plan.compression,
+        };
+        let (mut there, mut sent, mut tries) = (there.clone(), Sent::default(), 0);
+        loop {
+            tries += 1;
+            let progress = |read| step.update(format!("{} read", megabytes(read)));
+            match direct::send(self.by_engine.engine, what, &there, &mut sent, progress).await {
+                Ok(()) if !sent.missed => return Ok(sent),
+                // A layer that the registry has not is as large as one that it has.
+                Ok(()) => (there.trust_sizes, sent.missed) = (false, false),
+                Err(error) if error.transient() && tries < EXPORTS => {
+                    self.by_engine.context.ui.warn(&format!("{error}; trying again"));
+                }
+                Err(error) => return Err(error),
+            }
+            there.layers.extend(sent.layers.clone());
+        }
     }
 
     /// Puts what the manifest names that is not there yet; answers the manifest that tags are to name.
