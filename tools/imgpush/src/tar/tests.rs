@@ -77,6 +77,7 @@ fn large_sizes_are_binary() {
     assert_eq!(number(&field), Ok(9 << 33));
     assert_eq!(number(b"0000644 \0\0\0\0"), Ok(0o644));
     assert!(number(b"hello       ").is_err());
+    assert!(number(&[0xff; 12]).is_err() && number(&[0xff; 8]).is_err());
 }
 
 proptest! {

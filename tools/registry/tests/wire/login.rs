@@ -35,7 +35,7 @@ async fn a_token_is_asked_for_with_the_registrys_scope() {
     let script = Script::on(
         listener,
         vec![
-            Then::Made(401, vec![("WWW-Authenticate", challenge)], String::new()),
+            Then::Answer(401, vec![("WWW-Authenticate", challenge)], String::new()),
             status(200, r#"{"token":"t1"}"#),
             ok(),
             ok(),
@@ -92,7 +92,7 @@ async fn a_refusal_is_told_at_once() {
 
 #[tokio::test]
 async fn a_registry_that_asks_for_time_gets_it() {
-    let later = || Then::Made(429, vec![("Retry-After", "0".to_owned())], String::new());
+    let later = || Then::Answer(429, vec![("Retry-After", "0".to_owned())], String::new());
     let script = Script::new(vec![later(), status(503, ""), ok()]).await;
     assert_eq!(script.repository(user()).blob_size("sha256:0").await.unwrap(), Some(2));
     assert_eq!(script.lines().len(), 3);

@@ -9,9 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 /// What comes of a request.
 pub(crate) enum Then {
     /// This answer: status, headers, body.
-    Answer(u16, &'static [(&'static str, String)], &'static str),
-    /// An answer with headers made at run time.
-    Made(u16, Vec<(&'static str, String)>, String),
+    Answer(u16, Vec<(&'static str, String)>, String),
     /// So many bytes of its body are read, and the connection is cut.
     Cut(usize),
 }
@@ -75,11 +73,11 @@ pub(crate) fn user() -> Options {
 }
 
 pub(crate) fn ok() -> Then {
-    Then::Answer(200, &[], "{}")
+    status(200, "{}")
 }
 
 pub(crate) fn status(status: u16, body: &'static str) -> Then {
-    Then::Answer(status, &[], body)
+    Then::Answer(status, Vec::new(), body.to_owned())
 }
 
 type Answers = Arc<Mutex<std::collections::VecDeque<Then>>>;
@@ -99,10 +97,7 @@ async fn serve(stream: TcpStream, answers: Answers, saw: Arc<Mutex<Vec<Seen>>>) 
         let is_head = seen.line.starts_with("HEAD");
         saw.lock().unwrap().push(seen);
         let (status, headers, body) = match then {
-            Some(Then::Answer(status, headers, body)) => {
-                (status, headers.to_vec(), body.to_owned())
-            }
-            Some(Then::Made(status, headers, body)) => (status, headers, body),
+            Some(Then::Answer(status, headers, body)) => (status, headers, body),
             Some(Then::Cut(_)) => return,
             None => (418, Vec::new(), "the script is over".to_owned()),
         };

@@ -6,7 +6,7 @@ use slipway_registry::{Error, Fault, MediaType, digest};
 use crate::script::{Script, Then, status, user};
 
 fn accepted(location: &str) -> Then {
-    Then::Made(202, vec![("Location", location.to_owned())], String::new())
+    Then::Answer(202, vec![("Location", location.to_owned())], String::new())
 }
 
 #[tokio::test]
@@ -41,7 +41,7 @@ async fn parts_follow_the_location_of_each_answer() {
 async fn a_part_goes_on_where_its_connection_broke() {
     let told = |range: &str| {
         let location = "/v2/team/app/blobs/uploads/1?state=b".to_owned();
-        Then::Made(204, vec![("Location", location), ("Range", range.to_owned())], String::new())
+        Then::Answer(204, vec![("Location", location), ("Range", range.to_owned())], String::new())
     };
     let script = Script::new(vec![
         accepted("/v2/team/app/blobs/uploads/1?state=a"),
@@ -67,7 +67,7 @@ async fn an_upload_that_is_forgotten_is_lost() {
         accepted("/u"),
         accepted("/u"),
         Then::Cut(1),
-        Then::Made(204, vec![("Range", "0-0".to_owned())], String::new()),
+        Then::Answer(204, vec![("Range", "0-0".to_owned())], String::new()),
     ])
     .await;
     let mut upload = script.repository(user()).begin().await.unwrap();
@@ -101,7 +101,7 @@ async fn a_manifest_is_what_its_digest_says() {
     const BODY: &str = r#"{"schemaVersion":2}"#;
     let typed = || {
         let headers = vec![("Content-Type", MediaType::OCI_MANIFEST.to_owned())];
-        Then::Made(200, headers, BODY.to_owned())
+        Then::Answer(200, headers, BODY.to_owned())
     };
     let script = Script::new(vec![typed(), typed(), typed(), status(404, "")]).await;
     let repository = script.repository(user());
