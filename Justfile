@@ -40,6 +40,10 @@ bench-build *ARGS:
 bench-swap *ARGS:
     sh tests/bench/swap.sh {{ARGS}}
 
+# Pushes beside docker, skopeo and buildah; figures go to target/bench
+bench-push *ARGS:
+    sh tests/bench/push.sh {{ARGS}}
+
 # Deploys struck at each of their steps: the matrix of what came of it; figures go to target/bench
 bench-faults *ARGS:
     sh tests/bench/faults.sh {{ARGS}}

@@ -16,6 +16,7 @@ install_missing() {
     want openssh-client command -v ssh-keygen
     want iptables command -v iptables
     want iproute2 command -v ip
+    want skopeo command -v skopeo
     want openssl command -v openssl
     want python3-venv /usr/bin/python3 -c 'import ensurepip, venv'
     want ca-certificates test -s /etc/ssl/certs/ca-certificates.crt

@@ -7,20 +7,38 @@ Prints its port, then passes requests on to UPSTREAM_HOST at UPSTREAM_ADDRESS (T
     no-repository  no upload can begin: the repository does not exist
     flaky          the first four uploads that are begun are answered with 503
     denied         the principal may not upload
+    rate-limited   the first three uploads that are begun are answered with 429, one with Retry-After
+    quota, too-large, disk-full
+                   the registry takes no more, each for its own reason
+    reset          the second part of each upload is cut in its middle, once
+    password=TEXT  the user AWS has this password here, in the place of the registry's own
 The texts are those of Amazon ECR. It ends when its stdin does, so that it never outlives a test, however that ended.
 """
 
+import base64
 import http.client
 import http.server
 import json
 import os
 import re
+import socket
 import ssl
 import sys
 import threading
 
 ADDRESS, UPSTREAM_HOST, UPSTREAM_ADDRESS, CA, RULE = sys.argv[1:]
+PASSWORD = RULE.removeprefix("password=") if RULE.startswith("password=") else None
+TOKEN = f"{UPSTREAM_HOST[:12]}-auth-token"
+TAKES_NO_MORE = {
+    "quota": (403, "LIMITEXCEEDED", "The maximum number of layers has been exceeded: quota"),
+    "too-large": (413, "SIZE_INVALID", "request entity too large"),
+    "disk-full": (500, "UNKNOWN", "write /var/lib/registry/x: no space left on device"),
+}
 TLS = ssl.create_default_context(cafile=CA)
+
+
+def basic(password):
+    return "Basic " + base64.b64encode(f"AWS:{password}".encode()).decode()
 
 
 class Upstream(http.client.HTTPSConnection):
@@ -34,12 +52,15 @@ class Upstream(http.client.HTTPSConnection):
 class Front(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     begun = 0
+    parts = 0
 
     def upstream(self, method, path, body=b""):
         connection = Upstream(UPSTREAM_ADDRESS, 443, timeout=60)
         connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
         # Pair by pair: an engine sends Accept several times.
         for key, value in self.headers.items():
+            if key.lower() == "authorization" and PASSWORD is not None:
+                value = basic(TOKEN)
             if key.lower() not in ("connection", "transfer-encoding", "content-length"):
                 connection.putheader(key, value)
         connection.putheader("X-Forwarded-Proto", "http")
@@ -76,20 +97,46 @@ class Front(http.server.BaseHTTPRequestHandler):
             return 403, "DENIED", (
                 "User: arn:aws:iam::123456789012:user/ci is not authorized to perform: ecr:InitiateLayerUpload on resource: *"
             )
+        if PASSWORD is not None and self.headers.get("Authorization") != basic(PASSWORD):
+            return 401, "UNAUTHORIZED", "authentication required"
+        if begins and RULE in TAKES_NO_MORE:
+            return TAKES_NO_MORE[RULE]
+        if RULE == "rate-limited" and begins:
+            Front.begun += 1
+            if Front.begun <= 3:
+                return 429, "TOOMANYREQUESTS", "Rate exceeded"
         if RULE == "flaky" and begins:
             Front.begun += 1
             if Front.begun <= 4:
                 return 503, "UNAVAILABLE", "service unavailable"
         return None
 
+    def cut(self, body):
+        """Passes the first half of a part on, as a registry does with what it has when a connection breaks, and ends ours."""
+        half = body[: len(body) // 2]
+        begin = int(self.headers["Content-Range"].split("-")[0])
+        self.headers.replace_header("Content-Range", f"{begin}-{begin + len(half) - 1}")
+        self.upstream("PATCH", self.path, half).read()
+        self.close_connection = True
+        self.connection.shutdown(socket.SHUT_RDWR)
+
     def handle_request(self):
         body = self.body()
+        if RULE == "reset" and self.command == "PATCH":
+            Front.parts += 1
+            if Front.parts == 2:
+                self.cut(body)
+                return
         refusal = self.refusal(self.path)
         if refusal:
             status, code, message = refusal
             answer = json.dumps({"errors": [{"code": code, "message": message}]}).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
+            if status == 401:
+                self.send_header("WWW-Authenticate", 'Basic realm="front"')
+            if status == 429 and Front.begun == 1:
+                self.send_header("Retry-After", "1")
         else:
             response = self.upstream(self.command, self.path, body)
             answer = response.read()

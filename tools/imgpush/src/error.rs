@@ -4,6 +4,8 @@ use slipway_engine::{ParseReferenceError, Reference};
 use slipway_release::{Code, Failure};
 use slipway_shell::Span;
 
+use crate::tar::TarError;
+
 /// Why the image is not in the registry.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -54,6 +56,35 @@ pub enum Error {
         /// What happened.
         source: slipway_engine::Error,
     },
+    /// The registry failed, in pushing this name.
+    #[error("{name} could not be pushed: {source}")]
+    PushRegistry {
+        /// The name with its tag.
+        name: String,
+        /// What happened.
+        source: slipway_registry::Error,
+    },
+    /// The registry failed.
+    #[error(transparent)]
+    Registry(#[from] slipway_registry::Error),
+    /// The engine's export is no image that is known.
+    #[error("the engine's export cannot be used: {0}")]
+    Export(&'static str),
+    /// A thread that compresses is gone.
+    #[error("a layer could not be compressed")]
+    Compression,
+    /// The engine cannot hold several platforms of an image.
+    #[error("the image {image} is of one platform: this engine's store holds no others")]
+    OnePlatform {
+        /// The image.
+        image: String,
+    },
+    /// A tag can follow only where the registry can be asked what it names.
+    #[error("--also needs a registry that can be asked from here")]
+    AlsoUnasked,
+    /// Options that cannot go together.
+    #[error("{0}")]
+    Contradiction(&'static str),
     /// The engine failed.
     #[error(transparent)]
     Engine(#[from] slipway_engine::Error),
@@ -113,12 +144,28 @@ fn not_there(name: &str, found: &str, there: Option<&str>) -> String {
 }
 
 impl Error {
+    /// Whether the same may succeed a moment later without a change.
+    pub(crate) fn transient(&self) -> bool {
+        match self {
+            Self::Engine(source) | Self::Push { source, .. } => source.transient(),
+            Self::Registry(source) | Self::PushRegistry { source, .. } => source.transient(),
+            _ => false,
+        }
+    }
+
     /// Says which name an engine's error is about.
     pub(crate) fn about(self, name: &Reference) -> Self {
         match self {
             Self::Engine(source) => Self::Push { name: name.to_string(), source },
+            Self::Registry(source) => Self::PushRegistry { name: name.to_string(), source },
             other => other,
         }
+    }
+}
+
+impl From<TarError> for Error {
+    fn from(error: TarError) -> Self {
+        Self::Export(error.0)
     }
 }
 
@@ -154,6 +201,26 @@ impl From<Error> for Failure {
                     .hint(source.hint())
                     .retryable(source.transient());
             }
+            Error::PushRegistry { source, .. } | Error::Registry(source) => {
+                return Failure::new(source.code(), error.to_string())
+                    .hint(source.hint())
+                    .retryable(source.transient());
+            }
+            Error::Export(crate::assemble::PLATFORMS) => (
+                Code::EngineUnsupported,
+                "build or pull it for all of them, or push the engine's own platform: --platform own",
+            ),
+            Error::Export(_) => (Code::EngineError, "let the engine push it: --via engine"),
+            Error::Compression => (Code::Internal, "please report it"),
+            Error::OnePlatform { .. } => (
+                Code::EngineUnsupported,
+                "an engine with the containerd image store holds several (Docker 25 and later, \"features\": {\"containerd-snapshotter\": true})",
+            ),
+            Error::AlsoUnasked => (
+                Code::RegistryUnreachable,
+                "the line above tells why it cannot: look at the name, the proxy, the CA (SSL_CERT_FILE), or leave --also out",
+            ),
+            Error::Contradiction(_) => (Code::Usage, "imgpush --help lists the options"),
             Error::TagConflict { .. } => (
                 Code::TagConflict,
                 "push under another tag, or let the repository's tags be mutable",

@@ -1,24 +1,48 @@
 //! Pushes the built image to the registry and proves its digest: the document's section `push`.
 //!
-//! The engine pushes by name, and a name can move; so the image is tagged by its id right before,
-//! and after the push the engine has to know the digest as one of this very image. The digest
-//! itself is read back from the registry.
+//! The registry is asked first what it has of the image. If nothing is missing nothing is sent but,
+//! at most, a manifest; a little that is missing is left to the engine's own push; much is sent by
+//! imgpush itself, which is several times as fast. The manifest is read back in any case.
+//!
+//! The engine pushes by name, and a name can move; so the image is tagged by its id right before, and
+//! the manifest that is read back has to be one of this very image.
 
+mod also;
+mod assemble;
+mod cache;
+mod compress;
+mod direct;
+mod engine_way;
 mod error;
+mod export;
+mod feed;
+mod image;
 mod options;
+mod outcome;
 mod plan;
 mod push;
+mod relogin;
+mod remote;
 mod retry;
+mod tar;
 mod there;
+mod way;
 
 use std::time::Instant;
 
-use slipway_engine::Engine;
-use slipway_release::{Document, Failure, Push};
+use slipway_engine::{Engine, Reference};
+use slipway_registry::Fresh;
+use slipway_release::{Document, Failure};
 use slipway_shell::{Context, Tool};
 
+use engine_way::EngineWay;
+use image::Local;
+use outcome::Pushed;
+use push::Push;
+use remote::Remote;
+
 pub use error::Error;
-pub use options::Options;
+pub use options::{Compression, Options, Platforms, Via};
 pub use plan::Plan;
 
 /// The tool.
@@ -46,38 +70,113 @@ impl Tool for ImgPush {
     }
 }
 
-async fn run(plan: &Plan, context: &Context) -> Result<Push, Error> {
+async fn run(plan: &Plan, context: &Context) -> Result<slipway_release::Push, Error> {
     let begun = Instant::now();
     if let Some(found) = &plan.found {
-        let push = there::check(plan, found, context).await?;
-        return Ok(Push { push_ms: Some(millis(begun)), ..push });
-    }
-    let engine = Engine::connect_local().await?;
-    let id = push::image_id(&engine, &plan.image).await?;
-    let mut total: Option<push::Pushed> = None;
-    for tag in &plan.tags {
-        let step = context.ui.step(format!("pushing {tag}"));
-        let pushed = push::one(&engine, plan, &id, tag, &step, context).await?;
-        step.done(&pushed.to_string());
-        total = Some(match total {
-            Some(total) => total.and(tag, pushed)?,
-            None => pushed,
+        return Ok(slipway_release::Push {
+            push_ms: Some(millis(begun)),
+            ..there::push(plan, found, context).await?
         });
     }
-    let total = total.ok_or(Error::NoTag)?;
+    let fresh = relogin::fresh(plan.repository.registry(), plan.auth.as_ref(), &context.ui);
+    let first = plan.tags.first().ok_or(Error::NoTag)?;
+    let local = async {
+        let engine = Engine::connect_local().await?;
+        let image = Local::inspect(&engine, &plan.image).await?;
+        Ok::<_, Error>((engine, image))
+    };
+    let asked = ask(plan, first, fresh.clone(), context);
+    let ((engine, image), asked) = tokio::try_join!(local, asked)?;
+    let (remote, mut head) = asked.unzip();
+    if remote.is_none() && !plan.also.is_empty() {
+        return Err(Error::AlsoUnasked);
+    }
+    let by_engine = EngineWay { engine: &engine, auth: plan.auth.clone(), fresh, context };
+    let mut push = Push { plan, image, by_engine, remote };
+    let pushed = all(&mut push, &mut head, context).await;
+    if let Some(remote) = &push.remote {
+        remote.remember();
+    }
+    let (total, tags) = pushed?;
     let reference = plan.repository.with_digest(&total.digest).map_err(Error::Reference)?;
     context.ui.say(&format!("{reference}"));
-    Ok(Push {
+    Ok(section(plan, total, &tags, &reference, begun))
+}
+
+/// Pushes all tags; answers what came of it, and the tags that name the image now.
+async fn all(
+    push: &mut Push<'_>,
+    head: &mut Option<Option<String>>,
+    context: &Context,
+) -> Result<(Pushed, Vec<Reference>), Error> {
+    let mut total: Option<Pushed> = None;
+    let mut tags = Vec::new();
+    for name in &push.plan.tags {
+        let step = context.ui.step(format!("pushing {name}"));
+        let known = match (head.take(), &push.remote) {
+            (Some(known), _) => known,
+            (None, Some(remote)) => {
+                let digest = remote.repository.manifest_digest(name.tag().unwrap_or("latest"));
+                digest.await.map_err(|error| Error::from(error).about(name))?
+            }
+            (None, None) => None,
+        };
+        let pushed = push.one(name, known, &step).await?;
+        step.done(&pushed.to_string());
+        total = Some(match total {
+            Some(total) => total.and(name, pushed)?,
+            None => pushed,
+        });
+        tags.push(name.clone());
+    }
+    let total = total.ok_or(Error::NoTag)?;
+    for name in &push.plan.also {
+        if push.follow(name, &total.digest, &context.ui).await? {
+            tags.push(name.clone());
+        }
+    }
+    Ok((total, tags))
+}
+
+/// Asks the registry for the first tag. None where the engine has to be asked in its place, since it
+/// may have ways that are not ours: names, proxies, registries without TLS.
+async fn ask(
+    plan: &Plan,
+    first: &Reference,
+    fresh: Option<Fresh>,
+    context: &Context,
+) -> Result<Option<(Remote, Option<String>)>, Error> {
+    let remote = Remote::new(plan, fresh)?;
+    match remote.repository.manifest_digest(first.tag().unwrap_or("latest")).await {
+        Ok(digest) => Ok(Some((remote, digest))),
+        Err(error) if plan.via == Via::Direct => Err(Error::from(error).about(first)),
+        Err(error) => {
+            context.ui.say(&format!("the engine is left to ask the registry: {error}"));
+            Ok(None)
+        }
+    }
+}
+
+fn section(
+    plan: &Plan,
+    total: Pushed,
+    tags: &[Reference],
+    reference: &Reference,
+    begun: Instant,
+) -> slipway_release::Push {
+    slipway_release::Push {
         repository: Some(plan.repository.path().to_owned()),
-        tags: plan.tags.iter().filter_map(|tag| tag.tag().map(str::to_owned)).collect(),
+        tags: tags.iter().filter_map(|tag| tag.tag().map(str::to_owned)).collect(),
         digest: Some(total.digest),
         reference: Some(reference.to_string()),
         layers_uploaded: Some(total.uploaded),
         layers_existing: Some(total.existing),
         bytes_uploaded: Some(total.bytes),
         already_present: Some(total.already_present),
+        via: total.via.map(str::to_owned),
+        compression: total.compression.map(|compression| compression.to_string()),
         push_ms: Some(millis(begun)),
-    })
+    }
 }
 
 fn millis(begun: Instant) -> u64 {

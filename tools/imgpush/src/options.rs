@@ -1,6 +1,6 @@
 //! The options of imgpush.
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use slipway_shell::Span;
@@ -25,7 +25,66 @@ pub struct Options {
     /// A tag to push; may be repeated [default: the tags of the document's image]
     #[arg(short, long)]
     pub tag: Vec<String>,
+    /// A tag that follows, such as latest: moved last, and only if it names no newer image; may be repeated
+    #[arg(long, value_name = "TAG")]
+    pub also: Vec<String>,
+    /// Who sends the layers: the engine, imgpush itself, or whoever is faster
+    #[arg(long, value_enum, value_name = "WAY", default_value_t = Via::Auto)]
+    pub via: Via,
+    /// How layers are compressed that imgpush sends itself; zstd wants Docker 23 where it is pulled
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Compression::Gzip)]
+    pub compression: Compression,
+    /// The image of the engine's own platform, or the index of all that it has
+    #[arg(long, value_enum, value_name = "WHICH", default_value_t = Platforms::Own)]
+    pub platform: Platforms,
+    /// Speak plain HTTP to the registry; to this machine itself that is done anyway
+    #[arg(long)]
+    pub plain_http: bool,
     /// The deadline for all of it
     #[arg(long, value_name = "DURATION", default_value_t = Span::secs(30 * 60))]
     pub timeout: Span,
 }
+
+/// Who sends the layers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Via {
+    /// Whoever is faster.
+    Auto,
+    /// The engine.
+    Engine,
+    /// imgpush.
+    Direct,
+}
+
+/// How a layer is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Compression {
+    /// For every engine.
+    Gzip,
+    /// For Docker 23 and later.
+    Zstd,
+}
+
+/// Which of an image's platforms are pushed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Platforms {
+    /// That of the engine's own image.
+    Own,
+    /// All that the engine has.
+    All,
+}
+
+macro_rules! shown {
+    ($($type:ty),+) => {$(
+        impl std::fmt::Display for $type {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                let value = self.to_possible_value();
+                f.write_str(value.as_ref().map_or("", |value| value.get_name()))
+            }
+        }
+    )+};
+}
+shown!(Via, Compression, Platforms);

@@ -3,6 +3,7 @@
 use slipway_engine::{Auth, Reference};
 use slipway_release::{Image, Registry};
 
+use crate::options::{Compression, Platforms, Via};
 use crate::{Error, Options};
 
 /// What is to be pushed, where to, and with which credentials.
@@ -16,8 +17,18 @@ pub struct Plan {
     pub repository: Reference,
     /// The full names with their tags: at least one.
     pub tags: Vec<Reference>,
+    /// Names that follow once those are there, but never back.
+    pub also: Vec<Reference>,
     /// The credentials, or none for a registry that wants none.
     pub auth: Option<Auth>,
+    /// Who sends the layers.
+    pub via: Via,
+    /// How they are compressed if it is not the engine.
+    pub compression: Compression,
+    /// Whether all platforms of the image are pushed.
+    pub all_platforms: bool,
+    /// Whether plain HTTP may be spoken.
+    pub plain_http: bool,
 }
 
 impl Plan {
@@ -62,9 +73,42 @@ impl Plan {
         if tags.is_empty() {
             return Err(Error::NoTag);
         }
-        let auth = auth(&host, registry)?;
-        Ok(Self { image: what, found, repository, tags, auth })
+        let mut also = Vec::new();
+        for tag in &options.also {
+            let name = repository.with_tag(tag).map_err(Error::Reference)?;
+            if !tags.contains(&name) && !also.contains(&name) {
+                also.push(name);
+            }
+        }
+        let all_platforms = options.platform == Platforms::All;
+        Ok(Self {
+            image: what,
+            found,
+            tags,
+            also,
+            auth: auth(&host, registry)?,
+            via: via(options)?,
+            compression: options.compression,
+            all_platforms,
+            plain_http: options.plain_http,
+            repository,
+        })
     }
+}
+
+/// Only imgpush itself compresses by zstd and sends indexes.
+fn via(options: &Options) -> Result<Via, Error> {
+    let direct = if options.compression == Compression::Zstd {
+        "the engine pushes layers as gzip only: --compression zstd wants --via direct or auto"
+    } else if options.platform == Platforms::All {
+        "the engine pushes its own platform: --platform all wants --via direct or auto"
+    } else {
+        return Ok(options.via);
+    };
+    if options.via == Via::Engine {
+        return Err(Error::Contradiction(direct));
+    }
+    Ok(Via::Direct)
 }
 
 /// The tags, without doubles and in their order.
@@ -186,6 +230,18 @@ mod tests {
         let id = format!("sha256:{}", "a".repeat(64));
         let missing = Plan::new(&options(&["--image", &id]), None, Some(&registry()));
         assert!(missing.is_err());
+    }
+
+    #[test]
+    fn what_the_engine_cannot_do_goes_directly() {
+        let plan = |args: &[&str]| Plan::new(&options(args), Some(&image()), Some(&registry()));
+        assert_eq!(plan(&["--compression", "zstd"]).unwrap().via, Via::Direct);
+        assert_eq!(plan(&["--platform", "all"]).unwrap().via, Via::Direct);
+        let error = plan(&["--compression", "zstd", "--via", "engine"]).unwrap_err();
+        assert!(matches!(error, Error::Contradiction(_)), "{error}");
+        let also =
+            plan(&["--also", "latest", "--also", "stable", "--also", "stable"]).unwrap().also;
+        assert_eq!(also.len(), 1, "latest is among the tags already: {also:?}");
     }
 
     #[test]

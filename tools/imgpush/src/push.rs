@@ -1,240 +1,253 @@
-//! Pushing one tag, and proving what was pushed.
+//! One push: asks the registry what it has, chooses who sends the rest, and proves what is there.
 
-use std::collections::BTreeMap;
-use std::fmt;
+use std::collections::HashSet;
 
-use slipway_engine::{Engine, LayerState, Progress, Reference, RegistryFault};
-use slipway_shell::{Context, Step};
+use slipway_engine::Reference;
+use slipway_registry::Fault;
+use slipway_shell::Step;
 
-use crate::retry::retrying;
-use crate::{Error, Plan};
+use crate::assemble::{self, Assembled, Typed};
+use crate::direct::{self, Sent, There};
+use crate::engine_way::EngineWay;
+use crate::image::Local;
+use crate::options::{Compression, Via};
+use crate::outcome::{Pushed, count, megabytes};
+use crate::remote::Remote;
+use crate::{Error, Plan, way};
 
-/// What came of one tag, or of several.
-pub(crate) struct Pushed {
-    pub(crate) digest: String,
-    pub(crate) uploaded: u32,
-    pub(crate) existing: u32,
-    pub(crate) bytes: u64,
-    pub(crate) already_present: bool,
+/// An export that broke is begun again so often; what was sent whole is not sent again.
+const EXPORTS: u32 = 3;
+
+/// A push under way.
+pub(crate) struct Push<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) image: Local,
+    pub(crate) by_engine: EngineWay<'a>,
+    /// The registry, if it can be asked from here.
+    pub(crate) remote: Option<Remote>,
 }
 
-impl fmt::Display for Pushed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.already_present {
-            return f.write_str("the registry has it already");
+impl Push<'_> {
+    /// Pushes the image under one tag. `head` is the digest that the tag had a moment ago, if the
+    /// registry was asked.
+    pub(crate) async fn one(
+        &mut self,
+        name: &Reference,
+        head: Option<String>,
+        step: &Step,
+    ) -> Result<Pushed, Error> {
+        let Some(remote) = &mut self.remote else { return self.unasked(name, step).await };
+        let about = |error: slipway_registry::Error| Error::from(error).about(name);
+        if let Some(digest) = head
+            && remote.is(&digest, &self.image).await.map_err(about)?
+        {
+            return Ok(Pushed::present(digest, self.image.layers.len()));
         }
-        let layers = self.uploaded + self.existing;
-        write!(f, "{} of {layers} layers sent", self.uploaded)
+        if let Some(manifest) = remote.manifest_of(&self.image).await.map_err(about)? {
+            return self.tag(name, manifest).await;
+        }
+        let there = self.choose().await.map_err(|error| error.about(name))?;
+        match there {
+            Some(there) => self.directly(name, there, step).await,
+            None => self.asked(name, step).await,
+        }
     }
-}
 
-impl Pushed {
-    /// Joins it with the push of a further tag. Both have to name one manifest; the layers are
-    /// those of the first, since a further tag sends the manifest only.
-    pub(crate) fn and(self, tag: &Reference, further: Self) -> Result<Self, Error> {
-        if self.digest != further.digest {
-            return Err(Error::DigestMismatch {
-                name: tag.to_string(),
-                pushed: self.digest,
-                found: further.digest,
-            });
+    /// Who sends: answers what need not be sent if it is not the engine.
+    async fn choose(&self) -> Result<Option<There>, Error> {
+        let Some(remote) = &self.remote else { return Ok(None) };
+        match self.plan.via {
+            Via::Engine => return Ok(None),
+            Via::Direct => return Ok(Some(remote.there(&self.image).await?)),
+            Via::Auto => {}
         }
-        Ok(Self {
-            bytes: self.bytes + further.bytes,
-            already_present: self.already_present && further.already_present,
-            ..self
+        // What is small as a whole is not worth a question a layer.
+        if !way::direct(self.image.size, self.image.size) {
+            return Ok(None);
+        }
+        let (there, sizes) =
+            tokio::join!(remote.there(&self.image), self.image.sizes(self.by_engine.engine));
+        let there = there?;
+        let layers = self.image.layers.iter().zip(sizes);
+        let missing =
+            layers.filter(|(id, _)| !there.layers.contains_key(*id)).map(|(_, size)| size).sum();
+        Ok(way::direct(missing, self.image.size).then_some(there))
+    }
+
+    /// Has the registry name a manifest that it has by this tag, too.
+    pub(crate) async fn tag(&mut self, name: &Reference, manifest: Typed) -> Result<Pushed, Error> {
+        let layers = self.image.layers.len();
+        let Some(remote) = &mut self.remote else { return Err(Error::NoTag) };
+        let tag = name.tag().unwrap_or("latest");
+        let Typed { digest, media_type, body } = manifest;
+        match remote.repository.put_manifest(tag, &media_type, body).await {
+            Ok(()) => {}
+            Err(error) if error.fault() == Some(Fault::TagImmutable) => {
+                return self.immutable(name).await;
+            }
+            Err(error) => return Err(Error::from(error).about(name)),
+        }
+        let found = remote.repository.manifest_digest(tag).await;
+        let found = found.map_err(|error| Error::from(error).about(name))?.unwrap_or_default();
+        if found != digest {
+            return Err(Error::DigestMismatch { name: name.to_string(), pushed: digest, found });
+        }
+        Ok(Pushed::tagged(digest, layers))
+    }
+
+    /// The registry refuses to move the tag. If it names this image already, all is well; else the
+    /// conflict is told with both.
+    async fn immutable(&mut self, name: &Reference) -> Result<Pushed, Error> {
+        let conflict = |id: &str, digest: String, found: String| Error::TagConflict {
+            name: name.to_string(),
+            id: id.to_owned(),
+            digest,
+            found,
+        };
+        let layers = self.image.layers.len();
+        let Some(remote) = &mut self.remote else {
+            let (digest, found) = self.by_engine.pulled(name).await?;
+            return match found == self.image.id {
+                true => Ok(Pushed::present(digest, layers)),
+                false => Err(conflict(&self.image.id, digest, found)),
+            };
+        };
+        let about = |error: slipway_registry::Error| Error::from(error).about(name);
+        let tag = name.tag().unwrap_or("latest");
+        let manifest = remote.repository.manifest(tag).await.map_err(about)?;
+        let Some(manifest) = manifest else {
+            return Err(conflict(&self.image.id, String::new(), String::new()));
+        };
+        if remote.is(&manifest.digest, &self.image).await.map_err(about)? {
+            return Ok(Pushed::present(manifest.digest, layers));
+        }
+        let found = assemble::named(&manifest.body).map(|(config, _)| config);
+        let found = found.unwrap_or_else(|| manifest.digest.clone());
+        Err(conflict(&self.image.id, manifest.digest, found))
+    }
+
+    /// The engine pushes, and the registry is asked from here.
+    async fn asked(&mut self, name: &Reference, step: &Step) -> Result<Pushed, Error> {
+        let Some(pushed) = self.by_engine.push(&self.image.id, name, step).await? else {
+            return self.immutable(name).await;
+        };
+        let Some(remote) = &mut self.remote else { return Err(Error::NoTag) };
+        step.update("reading the digest back");
+        let tag = name.tag().unwrap_or("latest");
+        let found = remote.repository.manifest(tag).await;
+        let found = found.map_err(|error| Error::from(error).about(name))?;
+        let digest = found.as_ref().map(|found| found.digest.clone()).unwrap_or_default();
+        if digest != pushed.digest {
+            let (name, pushed) = (name.to_string(), pushed.digest);
+            return Err(Error::DigestMismatch { name, pushed, found: digest });
+        }
+        if !found.is_some_and(|found| remote.learn(&found, &self.image)) {
+            let id = self.image.id.clone();
+            return Err(Error::OtherImage { name: name.to_string(), id });
+        }
+        Ok(Pushed { via: Some("engine"), compression: Some(Compression::Gzip), ..pushed })
+    }
+
+    /// All goes through the engine, since the registry cannot be asked from here.
+    async fn unasked(&mut self, name: &Reference, step: &Step) -> Result<Pushed, Error> {
+        let (id, by_engine) = (&self.image.id, &mut self.by_engine);
+        if let Some(digest) = by_engine.digest(name).await
+            && by_engine.is_digest_of(id, name, &digest).await?
+        {
+            return Ok(Pushed::present(digest, self.image.layers.len()));
+        }
+        let Some(pushed) = by_engine.push(id, name, step).await? else {
+            return self.immutable(name).await;
+        };
+        step.update("reading the digest back");
+        by_engine.proved(id, name, &pushed.digest).await?;
+        Ok(Pushed { via: Some("engine"), compression: Some(Compression::Gzip), ..pushed })
+    }
+
+    /// imgpush itself sends what is missing.
+    async fn directly(
+        &mut self,
+        name: &Reference,
+        there: There,
+        step: &Step,
+    ) -> Result<Pushed, Error> {
+        let sent = self.sent(&there, step).await.map_err(|error| error.about(name))?;
+        let mut layers = sent.layers.clone();
+        layers.extend(there.layers);
+        let assembled = if sent.blobs.is_empty() {
+            let config = assemble::config(&sent.documents)?;
+            // With containerd's store the id is that of the manifest.
+            let ids = assemble::diff_ids(&config.body).unwrap_or_default();
+            if ids != self.image.layers {
+                return Err(Error::Export("its configuration is not the image's"));
+            }
+            assemble::build(config, &layers)?
+        } else {
+            let own = (self.image.os.as_str(), self.image.architecture.as_str());
+            let wanted = (!self.plan.all_platforms).then_some(own);
+            assemble::as_it_is(&sent.documents, wanted, |digest| sent.blobs.contains_key(digest))?
+        };
+        if self.plan.all_platforms && assembled.manifests.is_empty() {
+            return Err(Error::OnePlatform { image: self.image.id.clone() });
+        }
+        let manifest = self.put(name, assembled).await?;
+        let Some(remote) = &mut self.remote else { return Err(Error::NoTag) };
+        remote.learn_sent(&self.image, &manifest.digest, layers.iter());
+        let compression = Remote::compression(layers.values());
+        let pushed = self.tag(name, manifest).await?;
+        let uploaded = sent.layers.len() + sent.blobs.values().filter(|size| **size > 0).count();
+        Ok(Pushed {
+            uploaded: count(uploaded),
+            existing: count(self.image.layers.len().saturating_sub(uploaded)),
+            bytes: sent.bytes,
+            via: Some("direct"),
+            compression: Some(compression),
+            ..pushed
         })
     }
-}
 
-/// The id of the image that is meant.
-pub(crate) async fn image_id(engine: &Engine, image: &str) -> Result<String, Error> {
-    match engine.inspect_image(image).await {
-        Ok(found) => found.id.ok_or_else(|| Error::NoSuchImage { image: image.to_owned() }),
-        Err(slipway_engine::Error::NotFound { .. }) => {
-            Err(Error::NoSuchImage { image: image.to_owned() })
-        }
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// Pushes the image under one tag.
-pub(crate) async fn one(
-    engine: &Engine,
-    plan: &Plan,
-    id: &str,
-    name: &Reference,
-    step: &Step,
-    context: &Context,
-) -> Result<Pushed, Error> {
-    let auth = plan.auth.as_ref();
-    // A registry that is asked first spares the push, and a tag that must not be moved spares the
-    // refusal. Whatever is wrong with the answer, the push itself will tell better.
-    if let Ok(digest) = engine.distribution_digest(name, auth).await
-        && is_digest_of(engine, id, name, &digest).await?
-    {
-        return Ok(present(digest, layers(engine, id).await?));
-    }
-
-    let again = |error: &slipway_engine::Error| context.ui.warn(&format!("{error}; trying again"));
-    let mut layers = Layers::default();
-    let pushed = retrying(again, async || {
-        layers = Layers::default();
-        // By the id, and right before: a name that another build moved meanwhile moves back.
-        engine.tag(id, name).await?;
-        engine
-            .push(name, auth, |progress| {
-                if let Some(sent) = layers.see(&progress) {
-                    context.ui.say(&format!("layer {}: sent, {}", progress.layer, megabytes(sent)));
+    /// Exports and sends until all is there: again where that may help, without what was sent whole.
+    async fn sent(&self, there: &There, step: &Step) -> Result<Sent, Error> {
+        let Some(remote) = &self.remote else { return Err(Error::NoTag) };
+        let layers: HashSet<String> = self.image.layers.iter().cloned().collect();
+        let what = direct::What {
+            image: &self.image.id,
+            layers: &layers,
+            repository: &remote.repository,
+            compression: self.plan.compression,
+        };
+        let (mut there, mut sent, mut tries) = (there.clone(), Sent::default(), 0);
+        loop {
+            tries += 1;
+            let progress = |read| step.update(format!("{} read", megabytes(read)));
+            match direct::send(self.by_engine.engine, what, &there, &mut sent, progress).await {
+                Ok(()) if !sent.missed => return Ok(sent),
+                // A layer that the registry has not is as large as one that it has.
+                Ok(()) => (there.trust_sizes, sent.missed) = (false, false),
+                Err(error) if error.transient() && tries < EXPORTS => {
+                    self.by_engine.context.ui.warn(&format!("{error}; trying again"));
                 }
-                step.update(layers.to_string());
-            })
-            .await
-    })
-    .await;
-    let pushed = match pushed {
-        Ok(pushed) => pushed,
-        Err(slipway_engine::Error::Registry { fault: RegistryFault::TagImmutable, .. }) => {
-            return immutable(engine, plan, id, name).await;
+                Err(error) => return Err(error),
+            }
+            there.layers.extend(sent.layers.clone());
         }
-        Err(error) => return Err(Error::from(error).about(name)),
-    };
-
-    step.update("reading the digest back");
-    let found = retrying(again, async || engine.distribution_digest(name, auth).await).await;
-    let found = found.map_err(|error| Error::from(error).about(name))?;
-    if found != pushed.digest {
-        let name = name.to_string();
-        return Err(Error::DigestMismatch { name, pushed: pushed.digest, found });
-    }
-    if !is_digest_of(engine, id, name, &found).await? {
-        return Err(Error::OtherImage { name: name.to_string(), id: id.to_owned() });
-    }
-    Ok(Pushed {
-        digest: found,
-        uploaded: layers.count(LayerState::Done),
-        existing: layers.count(LayerState::Exists),
-        bytes: layers.bytes(),
-        already_present: false,
-    })
-}
-
-fn present(digest: String, existing: u32) -> Pushed {
-    Pushed { digest, uploaded: 0, existing, bytes: 0, already_present: true }
-}
-
-async fn layers(engine: &Engine, id: &str) -> Result<u32, Error> {
-    let image = engine.inspect_image(id).await?;
-    let layers = image.root_fs.and_then(|root| root.layers).map_or(0, |layers| layers.len());
-    Ok(u32::try_from(layers).unwrap_or(u32::MAX))
-}
-
-/// Whether the engine knows this digest in this repository as one of this image. It notes that
-/// with each push and pull.
-async fn is_digest_of(
-    engine: &Engine,
-    id: &str,
-    name: &Reference,
-    digest: &str,
-) -> Result<bool, Error> {
-    let known = engine.inspect_image(id).await?.repo_digests.unwrap_or_default();
-    Ok(known.contains(&format!("{}@{digest}", name.name())))
-}
-
-/// The registry refuses to move the tag. If it names this image already, all is well; else the
-/// conflict is told with both.
-async fn immutable(
-    engine: &Engine,
-    plan: &Plan,
-    id: &str,
-    name: &Reference,
-) -> Result<Pushed, Error> {
-    let auth = plan.auth.as_ref();
-    let about = |error: slipway_engine::Error| Error::from(error).about(name);
-    let digest = engine.distribution_digest(name, auth).await.map_err(about)?;
-    let there = name.with_digest(&digest).map_err(Error::Reference)?;
-    // The engine learns whose digest that is by pulling it; layers that it has are not fetched.
-    engine.pull(&there, None, auth, |_| {}).await.map_err(about)?;
-    let found = image_id(engine, &there.to_string()).await?;
-    if found == id {
-        return Ok(present(digest, layers(engine, id).await?));
-    }
-    Err(Error::TagConflict { name: name.to_string(), id: id.to_owned(), digest, found })
-}
-
-/// The layers of a push, by their short ids.
-#[derive(Default)]
-struct Layers(BTreeMap<String, (LayerState, u64)>);
-
-impl Layers {
-    /// Takes a step of a layer in; answers its bytes if that was the step that completed it.
-    fn see(&mut self, progress: &Progress<'_>) -> Option<u64> {
-        let (state, bytes) =
-            self.0.entry(progress.layer.to_owned()).or_insert((LayerState::Waiting, 0));
-        let completed = progress.state == LayerState::Done && *state != LayerState::Done;
-        *state = progress.state;
-        *bytes = (*bytes).max(progress.current.unwrap_or(0));
-        completed.then_some(*bytes)
     }
 
-    fn count(&self, state: LayerState) -> u32 {
-        let count = self.0.values().filter(|(is, _)| *is == state).count();
-        u32::try_from(count).unwrap_or(u32::MAX)
-    }
-
-    fn bytes(&self) -> u64 {
-        let sent = self.0.values().filter(|(state, _)| *state == LayerState::Done);
-        sent.map(|(_, bytes)| bytes).sum()
-    }
-}
-
-impl fmt::Display for Layers {
-    /// All layers in a word, and those that are on their way one by one.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let there = self.count(LayerState::Done) + self.count(LayerState::Exists);
-        write!(f, "{there} of {} layers", self.0.len())?;
-        for (layer, (state, bytes)) in &self.0 {
-            if *state == LayerState::Transferring {
-                write!(f, ", {layer} {}", megabytes(*bytes))?;
+    /// Puts what the manifest names that is not there yet; answers the manifest that tags are to name.
+    async fn put(&self, name: &Reference, assembled: Assembled) -> Result<Typed, Error> {
+        let Some(remote) = &self.remote else { return Err(Error::NoTag) };
+        let about = |error: slipway_registry::Error| Error::from(error).about(name);
+        for small in assembled.blobs {
+            if remote.repository.blob_size(&small.digest).await.map_err(about)?.is_none() {
+                let put = remote.repository.put_blob(&small.digest, small.body).await;
+                put.map_err(about)?;
             }
         }
-        Ok(())
-    }
-}
-
-fn megabytes(bytes: u64) -> String {
-    format!("{}.{} MB", bytes / 1_000_000, bytes / 100_000 % 10)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn progress(layer: &str, state: LayerState, current: Option<u64>) -> Progress<'_> {
-        Progress { layer, state, current, total: None }
-    }
-
-    #[test]
-    fn layers_are_counted_by_their_last_state() {
-        let mut layers = Layers::default();
-        assert_eq!(layers.see(&progress("a", LayerState::Waiting, None)), None);
-        assert_eq!(layers.see(&progress("a", LayerState::Transferring, Some(700))), None);
-        assert_eq!(layers.see(&progress("a", LayerState::Transferring, Some(900))), None);
-        assert_eq!(layers.to_string(), "0 of 1 layers, a 0.0 MB");
-        assert_eq!(layers.see(&progress("a", LayerState::Done, None)), Some(900));
-        assert_eq!(layers.see(&progress("a", LayerState::Done, None)), None, "told once");
-        assert_eq!(layers.see(&progress("b", LayerState::Exists, None)), None);
-        assert_eq!((layers.count(LayerState::Done), layers.count(LayerState::Exists)), (1, 1));
-        assert_eq!(layers.bytes(), 900);
-    }
-
-    #[test]
-    fn all_tags_have_to_name_one_manifest() {
-        let tag: Reference = "r.example/web:1".parse().unwrap();
-        let there = |digest: &str| present(digest.to_owned(), 3);
-        let sent = Pushed { already_present: false, ..there("sha256:a") };
-        let both = there("sha256:a").and(&tag, sent).unwrap();
-        assert!(!both.already_present && both.existing == 3);
-        assert!(both.and(&tag, there("sha256:b")).is_err());
+        for manifest in assembled.manifests {
+            let Typed { digest, media_type, body } = manifest;
+            let put = remote.repository.put_manifest(&digest, &media_type, body).await;
+            put.map_err(about)?;
+        }
+        Ok(assembled.root)
     }
 }

@@ -141,6 +141,12 @@ codes! {
     ManifestNotFound "manifest_not_found" FAILED,
     /// The registry's digest is not the pushed one.
     DigestMismatch "digest_mismatch" FAILED,
+    /// A quota of the registry is used up.
+    RegistryQuota "registry_quota" FAILED,
+    /// The registry, or a proxy before it, takes no body of this size.
+    BodyTooLarge "body_too_large" FAILED,
+    /// The disk of the registry is full.
+    RegistryDiskFull "registry_disk_full" FAILED,
 
     /// The host could not be reached by SSH.
     HostUnreachable "host_unreachable" UNREACHABLE,

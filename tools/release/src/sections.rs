@@ -106,10 +106,16 @@ pub struct Push {
     pub layers_uploaded: Option<u32>,
     /// Layers that the registry had.
     pub layers_existing: Option<u32>,
-    /// Bytes of the layers that were sent, as the engine counts them: before compression.
+    /// Bytes of the layers that were sent: compressed where imgpush sent them itself, else as the
+    /// engine counts them, before compression.
     pub bytes_uploaded: Option<u64>,
     /// Whether the registry had all of it, tags included.
     pub already_present: Option<bool>,
+    /// Who sent the layers, if any were sent: `engine` or `direct`.
+    pub via: Option<String>,
+    /// How the layers are compressed, as far as it is known: `gzip`, or `zstd` if any of them is.
+    /// Docker before 23 cannot read zstd.
+    pub compression: Option<String>,
     /// How long the push took, in milliseconds.
     pub push_ms: Option<u64>,
 }

@@ -33,6 +33,8 @@ pub(crate) struct Job {
     pub(crate) auth: Option<Auth>,
     /// The image's platform, where the document tells it.
     pub(crate) platform: Option<String>,
+    /// How its layers are compressed, where the document tells it.
+    pub(crate) compression: Option<String>,
     pub(crate) tag: Option<String>,
     pub(crate) revision: Option<String>,
     pub(crate) provenance: Provenance,
@@ -88,6 +90,7 @@ impl Job {
         let registry: Registry = document.get()?.unwrap_or_default();
         let image: Image = document.get()?.unwrap_or_default();
         let push: Option<Push> = document.get()?;
+        let compression = push.as_ref().and_then(|push| push.compression.clone());
         let named_by_document = options.image.is_none();
         let (text, place) = match &options.image {
             Some(image) => (image.clone(), "--image"),
@@ -122,6 +125,7 @@ impl Job {
             reference,
             auth,
             platform: of_document(image.platform),
+            compression: of_document(compression),
             tag: of_document(image.tag),
             revision: of_document(image.revision),
             provenance,

@@ -163,6 +163,7 @@ impl<'a> Back<'a> {
             auth,
             reference,
             platform: None,
+            compression: None,
             tag: entry.tag.clone(),
             revision: entry.revision.clone(),
             spec_hash: spec.hash(),

@@ -14,6 +14,9 @@ use crate::job::Job;
 /// The oldest version of the Engine API that is spoken: Docker 20.10.
 const OLDEST_API: ApiVersion = ApiVersion { major: 1, minor: 41 };
 
+/// The oldest one that reads zstd: Docker 23.0.
+const ZSTD_API: ApiVersion = ApiVersion { major: 1, minor: 42 };
+
 /// What is known of the host once nothing speaks against the deploy.
 pub(crate) struct Checked {
     pub(crate) platform: Platform,
@@ -49,6 +52,9 @@ pub(crate) async fn check<H: Host>(
         ui.warn(&format!("{place}: {warning}"));
     }
     let (platform, image) = (platform?, image?);
+    if image.is_none() && job.compression.as_deref() == Some("zstd") && about.api < ZSTD_API {
+        return Err(Refused::NoZstd { version: about.version }.into());
+    }
     let remotely = match &image {
         None => host.registry(job, &platform, about.proxied).await,
         Some(_) => Remotely::default(),

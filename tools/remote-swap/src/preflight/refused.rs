@@ -11,6 +11,8 @@ pub(crate) enum Refused {
     DiskFull { free: u64, needed: u64, root: String, what: String },
     #[error("the engine is too old: {version} speaks API {api}, and 1.41 is needed")]
     EngineTooOld { version: String, api: ApiVersion },
+    #[error("the engine is too old: {version} cannot read layers that are compressed by zstd")]
+    NoZstd { version: String },
     #[error("the host's clock is {seconds} s {} this machine's", if *ahead { "ahead of" } else { "behind" })]
     ClockSkew { seconds: u64, ahead: bool },
     #[error("what is live is newer: {live}; and {new} would replace it")]
@@ -28,6 +30,10 @@ impl Refused {
             Self::EngineTooOld { .. } => (
                 Code::EngineUnsupported,
                 "on the host: install Docker 20.10 or newer (docker.io of Ubuntu 22.04, or docker-ce)",
+            ),
+            Self::NoZstd { .. } => (
+                Code::EngineUnsupported,
+                "push it as gzip, without --compression zstd, or install Docker 23 or newer on the host",
             ),
             Self::ClockSkew { .. } => (
                 Code::ClockSkew,
