@@ -2,7 +2,7 @@
 //!
 //! The registry is asked first what it has of the image. If nothing is missing nothing is sent but,
 //! at most, a manifest; a little that is missing is left to the engine's own push; much is sent by
-//! imgpush itself, which is several times as fast. The manifest is read back in any case.
+//! imgpush itself, which is faster. The manifest is read back in any case.
 //!
 //! The engine pushes by name, and a name can move; so the image is tagged by its id right before, and
 //! the manifest that is read back has to be one of this very image.
