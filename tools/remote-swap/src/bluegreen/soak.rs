@@ -61,7 +61,7 @@ impl<H: FrontHost> Swap<'_, H> {
             }
             let now = Instant::now();
             let quiet = old.is_none() || idle >= IDLE || now >= drained;
-            if (now >= soaked && quiet) || self.cancelled.is_cancelled() {
+            if (now >= soaked && quiet && bad == 0) || self.cancelled.is_cancelled() {
                 self.outcome.drain_ms = Some(millis(begun.elapsed()));
                 match busy {
                     0 => step.done("it holds"),
@@ -141,10 +141,11 @@ impl<H: FrontHost> Swap<'_, H> {
             self.host.set_restart(&old.id, None).await?;
             self.stop_idle(old).await?;
         }
-        if let FrontWork::Replace { holder: Some(holder), .. } = &ready.work
-            && holder.role() == crate::container::Role::Front
-        {
-            self.dismiss(&holder.id, true).await?;
+        if let FrontWork::Replace { new, holder: Some(holder) } = &ready.work {
+            if holder.role() == crate::container::Role::Front {
+                self.dismiss(&holder.id, true).await?;
+            }
+            self.keep_up(&new.container.id).await?;
         }
         for old in ready.layout.kept.iter().filter(|one| one.kept_alive) {
             self.host.set_restart(&old.id, None).await?;

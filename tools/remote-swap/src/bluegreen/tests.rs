@@ -291,6 +291,25 @@ async fn a_take_over_that_is_cut_off_at_any_call_leaves_something_serving() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn with_the_engine_restarted_at_any_call_it_says_what_serves() {
+    let fronts = ["--front-image=haproxy:9"];
+    for (start, args) in
+        [(host().await, [].as_slice()), (host().await, &fronts), (host_without_front().await, &[])]
+    {
+        let whole = start.copy();
+        run(&whole, &job_with("new", args)).await;
+        for n in 0..whole.calls.get() {
+            let fake = start.copy().again(Fault::Restart(n));
+            let report = run(&fake, &job_with("new", args)).await;
+            let context = format!("{args:?} at {:?}", fake.journal.borrow().get(n));
+            let deployed = report.outcome.outcome == Some(Outcome::Deployed);
+            assert_eq!(serving(&fake), if deployed { "new" } else { "old" }, "{context}");
+            rerun(fake, "new", &context).await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn told_to_end_at_any_call_it_ends_soon_and_something_serves() {
     let start = host().await;
     for name in ["new", "trap"] {

@@ -38,6 +38,8 @@ pub(crate) enum Fault {
     Gone(usize),
     /// At this call the tool is told to end.
     Signal(usize),
+    /// Right before this call the engine is restarted, and connections to it are made anew.
+    Restart(usize),
 }
 
 pub(crate) struct Fake {
@@ -183,7 +185,28 @@ impl Fake {
                 }
                 Ok(false)
             }
+            Fault::Restart(n) if n == call => {
+                self.restart_engine();
+                Ok(false)
+            }
             _ => Ok(false),
+        }
+    }
+
+    /// All ends, and what is meant to comes back, the oldest first: who finds its port taken stays
+    /// down for good.
+    fn restart_engine(&self) {
+        let mut all = self.containers.borrow_mut();
+        for one in all.iter_mut().filter(|one| one.is_up()) {
+            one.status = Status::Stopped;
+        }
+        for disk in self.fronts.borrow_mut().values_mut() {
+            disk.memory = None;
+        }
+        let mut back: Vec<_> = all.iter().filter(|one| one.kept_alive).cloned().collect();
+        back.sort_by_key(|one| one.created);
+        for one in back {
+            let _ = self.starts(&mut all, &one.id);
         }
     }
 

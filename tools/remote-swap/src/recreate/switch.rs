@@ -234,19 +234,33 @@ impl<H: Host> Swap<'_, H> {
         }
     }
 
+    /// Starts what serves if it does not run: an engine that was restarted while something else was
+    /// meant to run on its port, too, has given it to that. Answers what it had to start.
+    pub(crate) async fn keep_up(&self, id: &str) -> Result<Option<Container>, HostError> {
+        let Some(down) = self.host.inspect(id).await?.filter(|one| !one.is_up()) else {
+            return Ok(None);
+        };
+        self.host.start(id).await?;
+        Ok(Some(down))
+    }
+
     /// Keeps the one that was replaced and some before it, and removes the rest. What is left undone here is
     /// done by the next deploy.
     pub(super) async fn tidy(&self, ready: &Ready) {
         let now = &ready.situation;
         let others = now.previous.iter().chain(&now.surplus).filter(|one| one.kept_alive);
         let work = async {
+            // What is stopped must not come back with the engine; only then may it be removed.
+            for one in ready.live.iter().chain(others) {
+                self.host.set_restart(&one.id, None).await?;
+            }
             if let Some(live) = &ready.live {
                 // An engine that was restarted at the very moment may have brought it back.
                 self.host.stop(&live.id, DISMISS).await?;
             }
-            // What is stopped must not come back with the engine; only then may it be removed.
-            for one in ready.live.iter().chain(others) {
-                self.host.set_restart(&one.id, None).await?;
+            if let Some(new) = self.keep_up(&ready.new).await? {
+                let timeout = self.job.waits.health_timeout;
+                let _ = self.released(&new, timeout, SETTLED.min(timeout / 2)).await;
             }
             prune::releases(self.host, self.job).await
         };

@@ -223,6 +223,23 @@ async fn cut_off_at_any_call_something_serves_and_a_rerun_converges() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn with_the_engine_restarted_at_any_call_it_says_what_serves() {
+    for name in ["new", "trap"] {
+        for n in 0..calls(name).await {
+            let fake = host().await.again(Fault::Restart(n));
+            let report = run(&fake, &job(name)).await;
+            let context = format!("{name} at {:?}", fake.journal.borrow().get(n));
+            let expected = match report.outcome.outcome {
+                Some(Outcome::Deployed) => "new",
+                _ => "old",
+            };
+            assert_eq!(serving(&fake), expected, "{context}");
+            converges(fake, "new", &context).await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn cut_off_where_no_orders_are_taken_a_rerun_converges() {
     for name in ["new", "trap"] {
         for n in 0..calls(name).await {
