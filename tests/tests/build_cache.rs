@@ -39,14 +39,15 @@ fn the_builders_cache_is_cut_to_what_may_be_kept() {
     let _ = build(&dockerfile(2), &[]).good();
     let before = cache_bytes();
     assert!(before >= 40e6, "{before}");
-    let told = build(&dockerfile(2), &["--keep-cache", "25m"]).good().told;
-    assert!(told.contains("taken away to keep 25 MiB"), "{told}");
+    let cut = build(&dockerfile(2), &["--keep-cache", "25m"]).good();
+    assert!(cut.told.contains("taken away to keep 25 MiB"), "{}", cut.told);
     let after = cache_bytes();
     assert!(after < before && after <= 26.3e6, "{before} before, {after} after");
     // The steps of that very build were used last, so they went last.
     let again = build(&dockerfile(2), &[]).good();
-    let image = &again.document["image"];
-    assert_eq!(image["cached_steps"], image["steps"], "{}", again.told);
+    let cached = |run: &Run| run.document["image"]["cached_steps"].as_u64().unwrap();
+    assert_eq!(cached(&again), cached(&cut), "{}", again.told);
+    assert!(cached(&again) >= 2, "{}", again.told);
 
     // A build that fails has filled the cache, too.
     let bad = build("FROM python:3-slim\nRUN false\n", &["--keep-cache", "25m"]);

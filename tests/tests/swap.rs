@@ -22,6 +22,8 @@ mod lock;
 mod login;
 #[path = "swap/options.rs"]
 mod options;
+#[path = "swap/plan.rs"]
+mod plan;
 #[path = "swap/ports.rs"]
 mod ports;
 #[path = "swap/preflight.rs"]

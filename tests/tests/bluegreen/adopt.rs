@@ -58,8 +58,7 @@ fn a_strangers_port_is_taken_over_only_when_told_to() {
 
 /// Has the server pull the release's image, as the first deploy of another application does.
 fn app_engine_has_one(app: &Place) {
-    let publish = ["--strategy", "recreate"];
-    let _ = deploy(&mut app.swap(&publish), one()).good();
+    let _ = deploy(&mut app.swap(&[]), one()).good();
     for one in app.containers() {
         app_engine(&["rm", "-f", text_of(&one, "Id")]);
     }
@@ -90,7 +89,7 @@ fn what_is_to_be_adopted_has_to_hold_the_port() {
 #[test]
 fn an_application_without_a_front_gets_one() {
     let app = place("green-recreate", 8224);
-    app.deployed(one(), &["--strategy", "recreate"]);
+    app.deployed(one(), &[]);
     let old = app.assert_serves(one());
     let good = app.turn(two(), &[]).good();
     assert!(host(&good)["unserved_ms"].as_u64() > Some(0), "{:#}", host(&good));

@@ -31,7 +31,7 @@ fn evidence(run: &Run) -> &Value {
 #[test]
 fn a_sick_one_is_refused_with_its_last_answer() {
     let app = place("green-sick", 8203);
-    let bad = refused(&app, &["--env", "SICK=1", "--health-timeout", "2s"], "unhealthy");
+    let bad = refused(&app, &["--env", "SICK=1", "--health-timeout", "8s"], "unhealthy");
     assert_eq!(evidence(&bad)["probe"]["status"], 503);
     assert_eq!(evidence(&bad)["probe"]["body"], "sick on purpose");
     assert_eq!(evidence(&bad)["container"]["state"], "running");
@@ -49,7 +49,7 @@ fn one_that_crashes_is_given_up_at_once() {
 #[test]
 fn one_that_never_listens_is_refused() {
     let app = place("green-deaf", 8205);
-    let bad = refused(&app, &["--env", "DEAF=1", "--health-timeout", "2s"], "unhealthy");
+    let bad = refused(&app, &["--env", "DEAF=1", "--health-timeout", "8s"], "unhealthy");
     let reason = text_of(&evidence(&bad)["probe"], "error");
     assert!(reason.contains("connect failed"), "{reason}");
 }

@@ -61,7 +61,7 @@ impl Place {
     /// remote-swap with this strategy; what is watched for its own sake is watched at its test.
     pub(crate) fn swap_with(&self, args: &[&str]) -> Command {
         let soak: &[&str] = if args.contains(&"--soak") { &[] } else { &["--soak", "0s"] };
-        let mut command = self.swap(&["--strategy", "blue-green"]);
+        let mut command = self.swap_by("blue-green", &[]);
         command.args(soak).args(args);
         command
     }

@@ -139,6 +139,6 @@ fn killed_with_a_bad_one_in_the_place_the_rerun_goes_back() {
     until("the new one", || running(&app, "release", old));
     deploying.kill();
     // What is asked for now is what served before.
-    let again = app.deploy_release(one(), &["--health-timeout", "2s"]).good();
+    let again = app.deploy_release(one(), &["--health-timeout", "6s"]).good();
     assert_eq!(app.assert_serves(one()), text_of(host(&again), "container_id"));
 }

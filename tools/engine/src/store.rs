@@ -91,13 +91,15 @@ impl Engine {
     }
 
     /// Takes the least recently used of the builder's cache away until at most `keep` bytes are left.
+    /// What images hold as well does not count and stays: it would free nothing. (With `all` it goes,
+    /// and an engine takes its size off what is left, so that more is left in the end.)
     ///
     /// # Errors
     /// As [`Engine::json`].
     pub async fn prune_builder(&self, keep: u64) -> Result<Pruned, Error> {
         let keep = keep.to_string();
-        let request = Request::new(Method::POST, "/build/prune")
-            .query([("all", "1"), ("keep-storage", keep.as_str())]);
+        let request =
+            Request::new(Method::POST, "/build/prune").query([("keep-storage", keep.as_str())]);
         self.json(request).await
     }
 }

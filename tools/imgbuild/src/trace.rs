@@ -127,8 +127,18 @@ impl Trace {
 
     /// Takes in one report and hands what is new in it to `show`.
     pub(crate) fn apply(&mut self, report: StatusResponse, show: &mut Show<'_>) {
-        for vertex in report.vertexes {
+        // A step's end may come before its last words.
+        let (ended, under_way): (Vec<_>, Vec<_>) =
+            report.vertexes.into_iter().partition(|vertex| vertex.completed.is_some());
+        for vertex in under_way {
             self.vertex(vertex, show);
+        }
+        let speaks = |vertex: &&Vertex| {
+            report.statuses.iter().any(|status| status.vertex == vertex.digest)
+                || report.logs.iter().any(|log| log.vertex == vertex.digest)
+        };
+        for vertex in ended.iter().filter(speaks) {
+            self.vertex(Vertex { completed: None, ..vertex.clone() }, show);
         }
         for status in report.statuses {
             self.status(&status, show);
@@ -138,6 +148,9 @@ impl Trace {
         }
         for warning in report.warnings {
             show(Event::Warning(&self.clean(&String::from_utf8_lossy(&warning.short))));
+        }
+        for vertex in ended {
+            self.vertex(vertex, show);
         }
     }
 
@@ -184,9 +197,10 @@ impl Trace {
         let Some(step) = self.steps.get_mut(at) else { return };
         if status.completed.is_some() {
             step.parts.remove(&status.id);
-            if step.parts_done.insert(status.id.clone()) {
-                let bytes = status.total.max(status.current);
-                let text = if bytes > 0 { format!("{text} {}", megabytes(bytes)) } else { text };
+            let bytes = status.total.max(status.current);
+            // What has no size is told by the step itself.
+            if bytes > 0 && step.parts_done.insert(status.id.clone()) {
+                let text = format!("{text} {}", megabytes(bytes));
                 show(Event::Step { at, step, what: What::Part(&text) });
             }
             return;

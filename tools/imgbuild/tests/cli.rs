@@ -251,7 +251,7 @@ fn sigterm_ends_it_in_the_middle_of_its_work() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    while !asked.recv().unwrap().contains("/session") {}
+    while !asked.recv().unwrap().contains("/info") {}
     let killed = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
     assert!(killed.success());
     let mut document = String::new();

@@ -7,9 +7,11 @@
 //! both that could serve are healthy, so whoever dies in between, something healthy serves; what is
 //! left to do follows from what is there ([`layout`]), and the next run does it.
 
+mod front_work;
 mod layout;
 mod plan;
 mod prepare;
+mod scene;
 mod soak;
 mod switch;
 

@@ -85,24 +85,34 @@ async fn ended<H: Host>(
     ui: &Ui,
     limit: Duration,
 ) -> Result<(), TaskFailed> {
-    let mut tell = |line: String| ui.raw(&format!("  | {}", job.scrub.text(&line)));
-    let mut output = std::pin::pin!(host.follow(id, &mut tell));
-    let mut waiting = std::pin::pin!(timeout(limit, end_of(host, id)));
-    let mut told = false;
-    let last = loop {
-        tokio::select! {
-            biased;
-            last = &mut waiting => break last,
-            // A stream that breaks is no reason to give up what still runs there.
-            _ = &mut output, if !told => told = true,
+    let tell = |line: &str| ui.raw(&format!("  | {}", job.scrub.text(line)));
+    let mut told = Vec::new();
+    let last = {
+        let mut each = |line: String| {
+            tell(&line);
+            told.push(line);
+        };
+        let mut output = std::pin::pin!(host.follow(id, &mut each));
+        let mut waiting = std::pin::pin!(timeout(limit, end_of(host, id)));
+        let mut all = false;
+        let last = loop {
+            tokio::select! {
+                biased;
+                last = &mut waiting => break last,
+                // A stream that breaks is no reason to give up what still runs there.
+                _ = &mut output, if !all => all = true,
+            }
+        };
+        if last.is_err() {
+            let _ = host.stop(id, STOP).await;
         }
+        if !all {
+            let _ = timeout(REST, output).await;
+        }
+        last
     };
-    if last.is_err() {
-        let _ = host.stop(id, STOP).await;
-    }
-    if !told {
-        let _ = timeout(REST, output).await;
-    }
+    let log = host.log(id, LOG_LINES).await.unwrap_or_default();
+    untold(&told, &log).for_each(tell);
     let error = match last {
         Ok(Ok(Some(end))) if end.exit_code == 0 && !end.oom_killed => return Ok(()),
         Ok(Ok(Some(end))) => {
@@ -113,9 +123,20 @@ async fn ended<H: Host>(
         Err(_) => SwapError::ReleaseCommandLate { limit },
     };
     let container = host.inspect(id).await.ok().flatten();
-    let log = host.log(id, LOG_LINES).await.unwrap_or_default();
     let evidence = Some(Evidence { phase: PHASE, container, probe: None, log, host: None });
     Err(TaskFailed { error, evidence })
+}
+
+/// The lines at the end of the log that did not come while it was followed: the engine (20.10 at
+/// least) may end the stream before what a container writes right before its own end.
+fn untold<'a>(told: &[String], log: &'a [String]) -> impl Iterator<Item = &'a str> {
+    // Following leaves empty lines out.
+    let log: Vec<&str> = log.iter().map(String::as_str).filter(|line| !line.is_empty()).collect();
+    let ends_with = |part: &[&str]| {
+        told.len() >= part.len() && told[told.len() - part.len()..].iter().eq(part.iter().copied())
+    };
+    let known = (0..=log.len()).rev().find(|count| ends_with(&log[..*count])).unwrap_or_default();
+    log.into_iter().skip(known)
 }
 
 /// The container when it has ended; none if somebody removed it.
@@ -128,5 +149,26 @@ async fn end_of<H: Host>(host: &H, id: &str) -> Result<Option<Container>, HostEr
         }
         // What takes long is asked less often.
         tokio::time::sleep((begun.elapsed() / 4).clamp(Duration::from_millis(20), LOOK)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn what_was_not_told_is_told_once(
+            lines in prop::collection::vec("[ab]{0,2}", 0..12), told in 0_usize..12, tail in 0_usize..12,
+        ) {
+            // Lines that differ, so that there is one answer.
+            let lines: Vec<String> = lines.iter().enumerate().map(|(n, line)| format!("{n}{line}")).collect();
+            let (followed, _) = lines.split_at(told.min(lines.len()));
+            let log = &lines[lines.len().saturating_sub(tail)..];
+            let rest: Vec<&str> = untold(followed, log).collect();
+            let missing = (lines.len() - followed.len()).min(log.len());
+            prop_assert_eq!(rest, log[log.len() - missing..].iter().collect::<Vec<_>>());
+        }
     }
 }

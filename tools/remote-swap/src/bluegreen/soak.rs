@@ -37,14 +37,15 @@ impl<H: FrontHost> Swap<'_, H> {
             Some(_) => self.step("watching the new container, draining the old one"),
             None => self.step("watching the new container"),
         };
-        let (mut bad, mut idle) = (0, 0);
+        let (mut bad, mut idle, mut busy, mut reloads) = (0, 0, 0, true);
         loop {
             let mut seen = Seen::default();
             if let Err(error) = self.look(ready, &mut seen, &mut bad).await {
                 return Err((error, seen));
             }
-            let mut busy = 0;
-            if let Some(old) = old {
+            // Once it was idle it is asked again at the end only: nothing new is passed to it.
+            let asks = idle < IDLE || Instant::now() >= soaked;
+            if let Some(old) = old.filter(|_| asks) {
                 let state = self.front_state(ready.work.front()).await;
                 busy = match state.map_err(|error| (error, Seen::default()))? {
                     Ok(state) => state.busy(old),
@@ -52,8 +53,11 @@ impl<H: FrontHost> Swap<'_, H> {
                 };
                 idle = if busy == 0 { idle + 1 } else { 0 };
             }
-            if idle >= IDLE && self.reloads(ready).await.map_err(|error| (error.into(), seen))? {
-                (busy, idle) = (1, 0);
+            if idle >= IDLE && reloads {
+                reloads = self.reloads(ready).await.map_err(|error| (error.into(), seen))?;
+                if reloads {
+                    (busy, idle) = (1, 0);
+                }
             }
             let now = Instant::now();
             let quiet = old.is_none() || idle >= IDLE || now >= drained;
