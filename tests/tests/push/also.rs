@@ -37,3 +37,21 @@ fn latest_does_not_move_when_the_push_fails() {
     let bad = bad.bad("imgpush", 124, "deadline_exceeded");
     assert!(bad.document.get("push").is_none());
 }
+
+#[test]
+fn latest_follows_also_where_nothing_was_built() {
+    let site = Site::new();
+    let (old, new) = (of("old", "2026-01-01T00:00:00Z"), of("new", "2026-02-01T00:00:00Z"));
+    let pushed = |id: &str, tag: &str| {
+        let run = site.push(id, "also/found", &["-t", tag]).good();
+        run.document["push"]["reference"].as_str().unwrap().to_owned()
+    };
+    let (old, new) = (pushed(&old, "1"), pushed(&new, "2"));
+    let also = |found: &str, tag: &str| {
+        let run = site.push_found(found, "also/found", &["-t", tag, "--also", "latest"]).good();
+        assert_eq!(run.document["push"]["reference"], found);
+        tags(&run.document).clone()
+    };
+    assert_eq!(also(&new, "2"), json!(["2", "latest"]));
+    assert_eq!(also(&old, "1"), json!(["1"]), "it stays where it is");
+}

@@ -120,6 +120,14 @@ impl Site {
         Run::of(&with_input(self.tool().args(args), &document.to_string()))
     }
 
+    /// imgpush where imgbuild found the image in the registry and built nothing.
+    pub(crate) fn push_found(&self, found: &str, repository: &str, args: &[&str]) -> Run {
+        let mut document = document("", repository, &from_run_sh("LAB_REGISTRY"), &token());
+        document["image"].as_object_mut().unwrap().remove("id");
+        document["image"]["pushed_reference"] = found.into();
+        Run::of(&with_input(self.tool().args(args), &document.to_string()))
+    }
+
     /// A program that speaks to the registry by itself, such as skopeo.
     pub(crate) fn other(&self, program: &str) -> Command {
         let mut command = Command::new(program);
