@@ -229,7 +229,7 @@ fn what_an_engine_without_buildkit_cannot_do_is_said_before_the_build() {
     ] {
         let dir = project();
         let asked = engine(dir.path(), |_| {
-            Some("HTTP/1.1 200 OK\r\nApi-Version: 1.38\r\nContent-Length: 0\r\n\r\n")
+            Some("HTTP/1.1 200 OK\r\nApi-Version: 1.38\r\nContent-Length: 2\r\n\r\n{}")
         });
         let args = ["--no-input", option, value];
         let error = failed(tool(dir.path()).args(args), 1, "engine_unsupported");
