@@ -159,7 +159,10 @@ fn a_wrong_registry_password_is_refused_at_push_and_pull() {
     let app = App::copy("tannery", 8106);
     let line = app.pipeline(&More::default());
     let wrong = r#"| sed 's/"password":"[^"]*"/"password":"wrong?~>"/' |"#;
-    let at_push = line.replacen("| imgpush", &format!("{wrong} imgpush"), 1);
+    // With AWS credentials at hand it would get a fresh one by itself.
+    let without =
+        "env -u AWS_ACCESS_KEY_ID -u AWS_SECRET_ACCESS_KEY AWS_EC2_METADATA_DISABLED=true";
+    let at_push = line.replacen("| imgpush", &format!("{wrong} {without} imgpush"), 1);
     let bad = Run::of(&without_input(&mut shell(&at_push))).bad("imgpush", 4, "registry_denied");
     assert!(!bad.told.contains("wrong?~>"), "{}", bad.told);
     let at_pull = line.replacen("| remote-swap", &format!("{wrong} remote-swap"), 1);
@@ -167,6 +170,17 @@ fn a_wrong_registry_password_is_refused_at_push_and_pull() {
         Run::of(&without_input(&mut shell(&at_pull))).bad("remote-swap", 4, "registry_denied");
     assert!(!bad.told.contains("wrong?~>"), "{}", bad.told);
     assert_eq!(app_engine(&["ps", "-aq", "--filter", "label=dev.slipway.app=tannery"]), "");
+}
+
+#[test]
+fn a_token_that_ran_out_is_renewed_for_all_that_follows() {
+    let app = App::copy("renewed", 8108);
+    let line = app.pipeline(&More::default());
+    let old = r#"| sed 's/"password":"[^"]*"/"password":"ran out"/' | imgpush"#;
+    let line = line.replacen("| imgpush", old, 1);
+    let run = Run::of(&without_input(&mut shell(&line))).good();
+    assert!(run.told.contains("the token is not valid any more"), "{}", run.told);
+    assert_eq!(run.document["deploy"]["hosts"][0]["outcome"], "deployed");
 }
 
 #[test]

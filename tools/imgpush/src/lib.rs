@@ -39,6 +39,7 @@ use engine_way::EngineWay;
 use image::Local;
 use outcome::Pushed;
 use push::Push;
+use relogin::Relogin;
 use remote::Remote;
 
 pub use error::Error;
@@ -61,24 +62,33 @@ impl Tool for ImgPush {
         let image = document.get()?;
         let registry = document.get()?;
         let plan = Plan::new(&options, image.as_ref(), registry.as_ref())?;
-        let push = match tokio::time::timeout(options.timeout.0, run(&plan, context)).await {
-            Ok(push) => push?,
-            Err(_) => return Err(Error::Deadline { limit: options.timeout }.into()),
-        };
+        let relogin = Relogin::default();
+        let push =
+            match tokio::time::timeout(options.timeout.0, run(&plan, &relogin, context)).await {
+                Ok(push) => push?,
+                Err(_) => return Err(Error::Deadline { limit: options.timeout }.into()),
+            };
         document.set(&push);
+        if let Some(registry) = relogin.renewed(registry) {
+            document.set(&registry);
+        }
         Ok(())
     }
 }
 
-async fn run(plan: &Plan, context: &Context) -> Result<slipway_release::Push, Error> {
+async fn run(
+    plan: &Plan,
+    relogin: &Relogin,
+    context: &Context,
+) -> Result<slipway_release::Push, Error> {
     let begun = Instant::now();
     if let Some(found) = &plan.found {
         return Ok(slipway_release::Push {
             push_ms: Some(millis(begun)),
-            ..there::push(plan, found, context).await?
+            ..there::push(plan, found, relogin, context).await?
         });
     }
-    let fresh = relogin::fresh(plan.repository.registry(), plan.auth.as_ref(), &context.ui);
+    let fresh = relogin.fresh(plan.repository.registry(), plan.auth.as_ref(), &context.ui);
     let first = plan.tags.first().ok_or(Error::NoTag)?;
     let local = async {
         let engine = Engine::connect_local().await?;

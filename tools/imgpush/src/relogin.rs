@@ -2,36 +2,53 @@
 //!
 //! Only for Amazon ECR, whose tokens live for twelve hours, and by the tool that does it anyway:
 //! ecrlogin, from beside this binary or the search path, with the document's pipe between. So the
-//! AWS SDK stays out of imgpush, and nothing is said twice of how AWS credentials are found.
+//! AWS SDK stays out of imgpush, and nothing is said twice of how AWS credentials are found. What it
+//! gets goes into the document as well, since the tools after this one need it, too.
 
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use slipway_engine::Auth;
 use slipway_registry::{Credentials, Fresh};
 use slipway_release::{Document, Registry, SCHEMA};
 use slipway_shell::Ui;
 
-/// The way to fresh credentials for this registry, if there is one.
-pub(crate) fn fresh(host: &str, auth: Option<&Auth>, ui: &Ui) -> Option<Fresh> {
-    if auth.is_none() || !is_ecr(host) {
-        return None;
+/// What ecrlogin told, if it was asked.
+#[derive(Clone, Default)]
+pub(crate) struct Relogin(Arc<Mutex<Option<Registry>>>);
+
+impl Relogin {
+    /// The way to fresh credentials for this registry, if there is one.
+    pub(crate) fn fresh(&self, host: &str, auth: Option<&Auth>, ui: &Ui) -> Option<Fresh> {
+        if auth.is_none() || !is_ecr(host) {
+            return None;
+        }
+        let (host, ui, told) = (host.to_owned(), ui.clone(), self.clone());
+        Some(Arc::new(move || {
+            let (host, ui, told) = (host.clone(), ui.clone(), told.clone());
+            Box::pin(async move {
+                ui.say("the token is not valid any more: ecrlogin is asked for a fresh one");
+                let registry = tokio::task::spawn_blocking(move || login(&host)).await;
+                let Some(registry) = registry.ok().flatten() else {
+                    ui.warn("there are no fresh credentials");
+                    return None;
+                };
+                let password = registry.password.as_ref()?.reveal().to_owned();
+                let username = registry.username.clone()?;
+                *told.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(registry);
+                Some(Credentials { username, password })
+            })
+        }))
     }
-    let (host, ui) = (host.to_owned(), ui.clone());
-    Some(Arc::new(move || {
-        let (host, ui) = (host.clone(), ui.clone());
-        Box::pin(async move {
-            ui.say("the token is not valid any more: ecrlogin is asked for a fresh one");
-            let credentials =
-                tokio::task::spawn_blocking(move || login(&host)).await.ok().flatten();
-            if credentials.is_none() {
-                ui.warn("there are no fresh credentials");
-            }
-            credentials
-        })
-    }))
+
+    /// The document's section with what was told, if anything was.
+    pub(crate) fn renewed(&self, registry: Option<Registry>) -> Option<Registry> {
+        let told = self.0.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        let Registry { username, password, expires_at, .. } = told;
+        Some(Registry { username, password, expires_at, ..registry.unwrap_or_default() })
+    }
 }
 
 /// `ACCOUNT.dkr.ecr[-fips].REGION.…`, the form of a private registry's host name.
@@ -44,7 +61,7 @@ fn is_ecr(host: &str) -> bool {
         && labels.next().is_some_and(|label| matches!(label, "ecr" | "ecr-fips"))
 }
 
-fn login(host: &str) -> Option<Credentials> {
+fn login(host: &str) -> Option<Registry> {
     let mut child = Command::new(program())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -59,9 +76,7 @@ fn login(host: &str) -> Option<Credentials> {
         return None;
     }
     let document = Document::parse(&output.stdout).ok()?;
-    let registry: Registry = document.get().ok()??;
-    let username = registry.username?;
-    Some(Credentials { username, password: registry.password?.reveal().to_owned() })
+    document.get().ok()?
 }
 
 fn program() -> PathBuf {

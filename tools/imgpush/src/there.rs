@@ -7,18 +7,24 @@ use slipway_shell::Context;
 
 use crate::engine_way::EngineWay;
 use crate::image::Local;
+use crate::relogin::Relogin;
 use crate::remote::Remote;
 use crate::retry::retrying;
-use crate::{Error, Plan, push, relogin};
+use crate::{Error, Plan, push};
 
 /// Asks the registry for every tag of the plan, and has the tags follow that are to. `found` is what
 /// imgbuild found, by digest.
-pub(crate) async fn push(plan: &Plan, found: &str, context: &Context) -> Result<Push, Error> {
+pub(crate) async fn push(
+    plan: &Plan,
+    found: &str,
+    relogin: &Relogin,
+    context: &Context,
+) -> Result<Push, Error> {
     let engine = Engine::connect_local().await?;
     let found: Reference = found.parse().map_err(Error::Reference)?;
     let digest = found.digest().ok_or(Error::NoImage)?;
     check(plan, &engine, &found, context).await?;
-    let also = also(plan, &engine, digest, context).await?;
+    let also = also(plan, &engine, digest, relogin, context).await?;
     let reference = plan.repository.with_digest(digest).map_err(Error::Reference)?;
     context.ui.say(&format!("{reference}: the registry has it already"));
     let tags = plan.tags.iter().chain(&also);
@@ -39,13 +45,14 @@ async fn also(
     plan: &Plan,
     engine: &Engine,
     digest: &str,
+    relogin: &Relogin,
     context: &Context,
 ) -> Result<Vec<Reference>, Error> {
     let mut also = Vec::new();
     if plan.also.is_empty() {
         return Ok(also);
     }
-    let fresh = relogin::fresh(plan.repository.registry(), plan.auth.as_ref(), &context.ui);
+    let fresh = relogin.fresh(plan.repository.registry(), plan.auth.as_ref(), &context.ui);
     let remote = Remote::new(plan, fresh.clone())?;
     let manifest = remote.repository.manifest(digest).await?;
     let created = match &manifest {
