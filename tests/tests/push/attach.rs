@@ -35,7 +35,8 @@ impl Files {
 fn raw(site: &Site, repository: &str, path: &str) -> String {
     run(site
         .other("curl")
-        .args(["-sSfL", "--user", &format!("AWS:{}", token())])
+        .args(["-sSfL", "--cacert", &from_run_sh("LAB_CA")])
+        .args(["--user", &format!("AWS:{}", token())])
         .args(["--header", "Accept: application/vnd.oci.image.manifest.v1+json"])
         .args(["--header", "Accept: application/vnd.oci.image.index.v1+json"])
         .args(["--header", "Accept: application/vnd.docker.distribution.manifest.v2+json"])
