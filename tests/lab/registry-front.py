@@ -11,6 +11,8 @@ Prints its port, then passes requests on to UPSTREAM_HOST at UPSTREAM_ADDRESS (T
     quota, too-large, disk-full
                    the registry takes no more, each for its own reason
     reset          the second part of each upload is cut in its middle, once
+    referrers      the registry knows and lists referrers, as those of version 1.1 of the specification do
+    list-crossed   the first list of referrers that a client puts is gone at once, as if another client's put had crossed with it
     password=TEXT  the user AWS has this password here, in the place of the registry's own
 The texts are those of Amazon ECR. It ends when its stdin does, so that it never outlives a test, however that ended.
 """
@@ -25,6 +27,7 @@ import socket
 import ssl
 import sys
 import threading
+import urllib.parse
 
 ADDRESS, UPSTREAM_HOST, UPSTREAM_ADDRESS, CA, RULE = sys.argv[1:]
 PASSWORD = RULE.removeprefix("password=") if RULE.startswith("password=") else None
@@ -53,6 +56,8 @@ class Front(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     begun = 0
     parts = 0
+    crossed = False
+    referrers = {}
 
     def upstream(self, method, path, body=b""):
         connection = Upstream(UPSTREAM_ADDRESS, 443, timeout=60)
@@ -111,6 +116,29 @@ class Front(http.server.BaseHTTPRequestHandler):
                 return 503, "UNAVAILABLE", "service unavailable"
         return None
 
+    def referrer(self, body):
+        """The answer to a request about referrers, if the rule gives one of its own: status, headers, body."""
+        if RULE == "list-crossed" and self.command == "PUT" and "/manifests/sha256-" in self.path and not Front.crossed:
+            Front.crossed = True
+            return 201, {}, b""
+        listed = re.fullmatch(r"/v2/(.+)/referrers/([^?]+)\?artifactType=(.+)", self.path)
+        if RULE == "referrers" and self.command == "GET" and listed:
+            kind = urllib.parse.unquote_plus(listed[3])
+            entries = [entry for entry in Front.referrers.get(listed[2], []) if entry["artifactType"] == kind]
+            media_type = "application/vnd.oci.image.index.v1+json"
+            index = {"schemaVersion": 2, "mediaType": media_type, "manifests": entries}
+            return 200, {"Content-Type": media_type, "OCI-Filters-Applied": "artifactType"}, json.dumps(index).encode()
+        if RULE == "referrers" and self.command == "PUT" and "/manifests/sha256:" in self.path:
+            manifest = json.loads(body)
+            subject = manifest.get("subject", {}).get("digest")
+            status = self.upstream("PUT", self.path, body).status
+            if subject and status == 201:
+                entry = {key: manifest[key] for key in ("mediaType", "artifactType", "annotations")}
+                entry |= {"digest": self.path.rsplit("/", 1)[1], "size": len(body)}
+                Front.referrers.setdefault(subject, []).append(entry)
+                return status, {"OCI-Subject": subject}, b""
+        return None
+
     def cut(self, body):
         """Passes the first half of a part on, as a registry does with what it has when a connection breaks, and ends ours."""
         half = body[: len(body) // 2]
@@ -128,7 +156,13 @@ class Front(http.server.BaseHTTPRequestHandler):
                 self.cut(body)
                 return
         refusal = self.refusal(self.path)
-        if refusal:
+        own = self.referrer(body)
+        if own:
+            status, headers, answer = own
+            self.send_response(status)
+            for key, value in headers.items():
+                self.send_header(key, value)
+        elif refusal:
             status, code, message = refusal
             answer = json.dumps({"errors": [{"code": code, "message": message}]}).encode()
             self.send_response(status)

@@ -2,6 +2,8 @@
 
 #[path = "push/also.rs"]
 mod also;
+#[path = "push/attach.rs"]
+mod attach;
 #[path = "push/direct.rs"]
 mod direct;
 #[path = "push/engine.rs"]

@@ -24,7 +24,9 @@ impl Push<'_> {
         digest: &str,
         ui: &Ui,
     ) -> Result<bool, Error> {
-        let Some(remote) = &mut self.remote else { return Err(Error::AlsoUnasked) };
+        let Some(remote) = &mut self.remote else {
+            return Err(Error::Unasked { option: "--also" });
+        };
         let about = |error: slipway_registry::Error| Error::from(error).about(name);
         let there = remote.repository.manifest(name.tag().unwrap_or("latest")).await;
         if let Some(there) = there.map_err(about)? {

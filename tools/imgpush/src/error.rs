@@ -4,6 +4,7 @@ use slipway_engine::{ParseReferenceError, Reference};
 use slipway_release::{Code, Failure};
 use slipway_shell::Span;
 
+use crate::attach::FileError;
 use crate::tar::TarError;
 
 /// Why the image is not in the registry.
@@ -79,9 +80,23 @@ pub enum Error {
         /// The image.
         image: String,
     },
-    /// A tag can follow only where the registry can be asked what it names.
-    #[error("--also needs a registry that can be asked from here")]
-    AlsoUnasked,
+    /// A file could not be attached.
+    #[error("{file} could not be attached: {source}")]
+    Attach {
+        /// The file.
+        file: String,
+        /// What happened.
+        source: slipway_registry::Error,
+    },
+    /// A file that is to be attached is not as it has to be.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// Tags that follow and attached files need more of the registry than the engine can do.
+    #[error("{option} needs a registry that can be asked from here")]
+    Unasked {
+        /// The option.
+        option: &'static str,
+    },
     /// Options that cannot go together.
     #[error("{0}")]
     Contradiction(&'static str),
@@ -148,7 +163,9 @@ impl Error {
     pub(crate) fn transient(&self) -> bool {
         match self {
             Self::Engine(source) | Self::Push { source, .. } => source.transient(),
-            Self::Registry(source) | Self::PushRegistry { source, .. } => source.transient(),
+            Self::Registry(source)
+            | Self::PushRegistry { source, .. }
+            | Self::Attach { source, .. } => source.transient(),
             _ => false,
         }
     }
@@ -201,7 +218,10 @@ impl From<Error> for Failure {
                     .hint(source.hint())
                     .retryable(source.transient());
             }
-            Error::PushRegistry { source, .. } | Error::Registry(source) => {
+            Error::File(error) => return error.failure(),
+            Error::PushRegistry { source, .. }
+            | Error::Attach { source, .. }
+            | Error::Registry(source) => {
                 return Failure::new(source.code(), error.to_string())
                     .hint(source.hint())
                     .retryable(source.transient());
@@ -216,9 +236,9 @@ impl From<Error> for Failure {
                 Code::EngineUnsupported,
                 "an engine with the containerd image store holds several (Docker 25 and later, \"features\": {\"containerd-snapshotter\": true})",
             ),
-            Error::AlsoUnasked => (
+            Error::Unasked { .. } => (
                 Code::RegistryUnreachable,
-                "the line above tells why it cannot: look at the name, the proxy, the CA (SSL_CERT_FILE), or leave --also out",
+                "the line above tells why it cannot: look at the name, the proxy, the CA (SSL_CERT_FILE), or leave the option out",
             ),
             Error::Contradiction(_) => (Code::Usage, "imgpush --help lists the options"),
             Error::TagConflict { .. } => (

@@ -9,6 +9,7 @@
 
 mod also;
 mod assemble;
+mod attach;
 mod cache;
 mod compress;
 mod direct;
@@ -32,9 +33,10 @@ use std::time::Instant;
 
 use slipway_engine::{Engine, Reference};
 use slipway_registry::Fresh;
-use slipway_release::{Document, Failure};
+use slipway_release::{Document, Failure, Referrer};
 use slipway_shell::{Context, Tool};
 
+use attach::Attachment;
 use engine_way::EngineWay;
 use image::Local;
 use outcome::Pushed;
@@ -42,6 +44,7 @@ use push::Push;
 use relogin::Relogin;
 use remote::Remote;
 
+pub use attach::FileError;
 pub use error::Error;
 pub use options::{Compression, Options, Platforms, Via};
 pub use plan::Plan;
@@ -82,10 +85,11 @@ async fn run(
     context: &Context,
 ) -> Result<slipway_release::Push, Error> {
     let begun = Instant::now();
+    let files = attach::prepare(&plan.attach).await?;
     if let Some(found) = &plan.found {
         return Ok(slipway_release::Push {
             push_ms: Some(millis(begun)),
-            ..there::push(plan, found, relogin, context).await?
+            ..there::push(plan, found, &files, relogin, context).await?
         });
     }
     let fresh = relogin.fresh(plan.repository.registry(), plan.auth.as_ref(), &context.ui);
@@ -98,29 +102,47 @@ async fn run(
     let asked = ask(plan, first, fresh.clone(), context);
     let ((engine, image), asked) = tokio::try_join!(local, asked)?;
     let (remote, mut head) = asked.unzip();
-    if remote.is_none() && !plan.also.is_empty() {
-        return Err(Error::AlsoUnasked);
+    if let (None, Some(option)) = (&remote, wants_registry(plan)) {
+        return Err(Error::Unasked { option });
     }
     let by_engine = EngineWay { engine: &engine, auth: plan.auth.clone(), fresh, context };
     let mut push = Push { plan, image, by_engine, remote };
-    let pushed = all(&mut push, &mut head, context).await;
+    let pushed = all(&mut push, &mut head, &files, context).await;
     if let Some(remote) = &push.remote {
         remote.remember();
     }
-    let (total, tags) = pushed?;
+    let (total, done) = pushed?;
     let reference = plan.repository.with_digest(&total.digest).map_err(Error::Reference)?;
     context.ui.say(&format!("{reference}"));
-    Ok(section(plan, total, &tags, &reference, begun))
+    Ok(section(plan, total, done, &reference, begun))
 }
 
-/// Pushes all tags; answers what came of it, and the tags that name the image now.
+/// The option that cannot be done through the engine, if there is one.
+fn wants_registry(plan: &Plan) -> Option<&'static str> {
+    if !plan.also.is_empty() {
+        return Some("--also");
+    }
+    plan.attach.first().map(|file| if file.sbom { "--sbom" } else { "--attach" })
+}
+
+/// What was done beside the push.
+#[derive(Default)]
+pub(crate) struct Done {
+    /// The tags that name the image now.
+    pub(crate) tags: Vec<Reference>,
+    /// The files that are attached to it now.
+    pub(crate) referrers: Vec<Referrer>,
+}
+
+/// Pushes all tags, attaches the files, and has the tags follow that are to.
 async fn all(
     push: &mut Push<'_>,
     head: &mut Option<Option<String>>,
+    files: &[Attachment],
     context: &Context,
-) -> Result<(Pushed, Vec<Reference>), Error> {
+) -> Result<(Pushed, Done), Error> {
     let mut total: Option<Pushed> = None;
-    let mut tags = Vec::new();
+    let mut done = Done::default();
     for name in &push.plan.tags {
         let step = context.ui.step(format!("pushing {name}"));
         let known = match (head.take(), &push.remote) {
@@ -137,15 +159,11 @@ async fn all(
             Some(total) => total.and(name, pushed)?,
             None => pushed,
         });
-        tags.push(name.clone());
+        done.tags.push(name.clone());
     }
     let total = total.ok_or(Error::NoTag)?;
-    for name in &push.plan.also {
-        if push.follow(name, &total.digest, &context.ui).await? {
-            tags.push(name.clone());
-        }
-    }
-    Ok((total, tags))
+    push.further(&total.digest, files, &context.ui, &mut done).await?;
+    Ok((total, done))
 }
 
 /// Asks the registry for the first tag. None where the engine has to be asked in its place, since it
@@ -170,13 +188,13 @@ async fn ask(
 fn section(
     plan: &Plan,
     total: Pushed,
-    tags: &[Reference],
+    done: Done,
     reference: &Reference,
     begun: Instant,
 ) -> slipway_release::Push {
     slipway_release::Push {
         repository: Some(plan.repository.path().to_owned()),
-        tags: tags.iter().filter_map(|tag| tag.tag().map(str::to_owned)).collect(),
+        tags: done.tags.iter().filter_map(|tag| tag.tag().map(str::to_owned)).collect(),
         digest: Some(total.digest),
         reference: Some(reference.to_string()),
         layers_uploaded: Some(total.uploaded),
@@ -185,6 +203,7 @@ fn section(
         already_present: Some(total.already_present),
         via: total.via.map(str::to_owned),
         compression: total.compression.map(|compression| compression.to_string()),
+        referrers: done.referrers,
         push_ms: Some(millis(begun)),
     }
 }

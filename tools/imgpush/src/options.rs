@@ -28,6 +28,12 @@ pub struct Options {
     /// A tag that follows, such as latest: moved last, and only if it names no newer image; may be repeated
     #[arg(long, value_name = "TAG")]
     pub also: Vec<String>,
+    /// A software bill of materials, SPDX or CycloneDX as JSON, to attach to the image; may be repeated
+    #[arg(long, value_name = "FILE")]
+    pub sbom: Vec<String>,
+    /// Another file to attach, such as provenance; told by its content unless a type is given; may be repeated
+    #[arg(long, value_name = "FILE[=MEDIATYPE]")]
+    pub attach: Vec<String>,
     /// Who sends the layers: the engine, imgpush itself, or whoever is faster
     #[arg(long, value_enum, value_name = "WAY", default_value_t = Via::Auto)]
     pub via: Via,

@@ -3,6 +3,7 @@
 use slipway_engine::{Auth, Reference};
 use slipway_release::{Image, Registry};
 
+use crate::attach::{Given, given};
 use crate::options::{Compression, Platforms, Via};
 use crate::{Error, Options};
 
@@ -19,6 +20,8 @@ pub struct Plan {
     pub tags: Vec<Reference>,
     /// Names that follow once those are there, but never back.
     pub also: Vec<Reference>,
+    /// Files that are attached to the image.
+    pub(crate) attach: Vec<Given>,
     /// The credentials, or none for a registry that wants none.
     pub auth: Option<Auth>,
     /// Who sends the layers.
@@ -86,6 +89,7 @@ impl Plan {
             found,
             tags,
             also,
+            attach: given(&options.sbom, &options.attach),
             auth: auth(&host, registry)?,
             via: via(options)?,
             compression: options.compression,

@@ -4,16 +4,17 @@ use std::collections::HashSet;
 
 use slipway_engine::Reference;
 use slipway_registry::Fault;
-use slipway_shell::Step;
+use slipway_shell::{Step, Ui};
 
 use crate::assemble::{self, Assembled, Typed};
+use crate::attach::Attachment;
 use crate::direct::{self, Sent, There};
 use crate::engine_way::EngineWay;
 use crate::image::Local;
 use crate::options::{Compression, Via};
 use crate::outcome::{Pushed, count, megabytes};
 use crate::remote::Remote;
-use crate::{Error, Plan, way};
+use crate::{Done, Error, Plan, attach, way};
 
 /// An export that broke is begun again so often; what was sent whole is not sent again.
 const EXPORTS: u32 = 3;
@@ -93,6 +94,27 @@ impl Push<'_> {
             return Err(Error::DigestMismatch { name: name.to_string(), pushed: digest, found });
         }
         Ok(Pushed::tagged(digest, layers))
+    }
+
+    /// What comes once the image is there: its files are attached, and then the tags follow that are
+    /// to, so that whoever pulls by those finds it complete.
+    pub(crate) async fn further(
+        &mut self,
+        digest: &str,
+        files: &[Attachment],
+        ui: &Ui,
+        done: &mut Done,
+    ) -> Result<(), Error> {
+        if let (Some(remote), false) = (&self.remote, files.is_empty()) {
+            let name = self.plan.repository.with_digest(digest).map_err(Error::Reference)?;
+            done.referrers = attach::attach(&remote.repository, &name, files, ui).await?;
+        }
+        for name in &self.plan.also {
+            if self.follow(name, digest, ui).await? {
+                done.tags.push(name.clone());
+            }
+        }
+        Ok(())
     }
 
     /// The registry refuses to move the tag. If it names this image already, all is well; else the

@@ -5,18 +5,20 @@ use slipway_engine::{Engine, Reference};
 use slipway_release::Push;
 use slipway_shell::Context;
 
+use crate::attach::Attachment;
 use crate::engine_way::EngineWay;
 use crate::image::Local;
 use crate::relogin::Relogin;
 use crate::remote::Remote;
 use crate::retry::retrying;
-use crate::{Error, Plan, push};
+use crate::{Done, Error, Plan, push};
 
-/// Asks the registry for every tag of the plan, and has the tags follow that are to. `found` is what
-/// imgbuild found, by digest.
+/// Asks the registry for every tag of the plan, attaches the files, and has the tags follow that are
+/// to. `found` is what imgbuild found, by digest.
 pub(crate) async fn push(
     plan: &Plan,
     found: &str,
+    files: &[Attachment],
     relogin: &Relogin,
     context: &Context,
 ) -> Result<Push, Error> {
@@ -24,50 +26,46 @@ pub(crate) async fn push(
     let found: Reference = found.parse().map_err(Error::Reference)?;
     let digest = found.digest().ok_or(Error::NoImage)?;
     check(plan, &engine, &found, context).await?;
-    let also = also(plan, &engine, digest, relogin, context).await?;
+    let done = further(plan, &engine, digest, files, relogin, context).await?;
     let reference = plan.repository.with_digest(digest).map_err(Error::Reference)?;
     context.ui.say(&format!("{reference}: the registry has it already"));
-    let tags = plan.tags.iter().chain(&also);
     Ok(Push {
         repository: Some(plan.repository.path().to_owned()),
-        tags: tags.filter_map(|tag| tag.tag().map(str::to_owned)).collect(),
+        tags: done.tags.iter().filter_map(|tag| tag.tag().map(str::to_owned)).collect(),
         digest: Some(digest.to_owned()),
         reference: Some(reference.to_string()),
         layers_uploaded: Some(0),
         bytes_uploaded: Some(0),
         already_present: Some(true),
+        referrers: done.referrers,
         ..Push::default()
     })
 }
 
-/// Has the tags follow that are to; answers those that name it now.
-async fn also(
+/// What comes once the image is known to be there under the tags of the plan.
+async fn further(
     plan: &Plan,
     engine: &Engine,
     digest: &str,
+    files: &[Attachment],
     relogin: &Relogin,
     context: &Context,
-) -> Result<Vec<Reference>, Error> {
-    let mut also = Vec::new();
-    if plan.also.is_empty() {
-        return Ok(also);
+) -> Result<Done, Error> {
+    let mut done = Done { tags: plan.tags.clone(), ..Done::default() };
+    if plan.also.is_empty() && files.is_empty() {
+        return Ok(done);
     }
     let fresh = relogin.fresh(plan.repository.registry(), plan.auth.as_ref(), &context.ui);
     let remote = Remote::new(plan, fresh.clone())?;
-    let manifest = remote.repository.manifest(digest).await?;
-    let created = match &manifest {
+    let created = match &remote.repository.manifest(digest).await? {
         Some(manifest) => remote.created(manifest).await?,
         None => None,
     };
     let image = Local { id: digest.to_owned(), created, ..Local::default() };
     let by_engine = EngineWay { engine, auth: plan.auth.clone(), fresh, context };
     let mut push = push::Push { plan, image, by_engine, remote: Some(remote) };
-    for name in &plan.also {
-        if push.follow(name, digest, &context.ui).await? {
-            also.push(name.clone());
-        }
-    }
-    Ok(also)
+    push.further(digest, files, &context.ui, &mut done).await?;
+    Ok(done)
 }
 
 /// Whether every tag of the plan names it.

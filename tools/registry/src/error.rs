@@ -50,6 +50,18 @@ pub enum Error {
         /// Host and port.
         registry: String,
     },
+    /// The tag under which clients list a manifest's referrers names something else.
+    #[error("the tag {tag}, which is for the list of referrers, names something else")]
+    NoList {
+        /// The tag.
+        tag: String,
+    },
+    /// Others put the list of referrers at the same time.
+    #[error("the list of referrers {tag} was put by others again and again")]
+    ListContended {
+        /// Its tag.
+        tag: String,
+    },
     /// The answer is not what the distribution specification describes.
     #[error("the registry's answer does not fit the distribution specification: {what}")]
     Protocol {
@@ -63,9 +75,12 @@ impl Error {
     #[must_use]
     pub fn transient(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::Interrupted { .. } | Self::UploadLost { .. } => true,
+            Self::Unreachable { .. }
+            | Self::Interrupted { .. }
+            | Self::UploadLost { .. }
+            | Self::ListContended { .. } => true,
             Self::Refused { fault, .. } => fault.transient() || *fault == Fault::UploadUnknown,
-            Self::Tls { .. } | Self::Protocol { .. } => false,
+            Self::Tls { .. } | Self::NoList { .. } | Self::Protocol { .. } => false,
         }
     }
 
@@ -95,7 +110,10 @@ impl Error {
                 Fault::DiskFull => Code::RegistryDiskFull,
                 _ => Code::RegistryError,
             },
-            Self::UploadLost { .. } | Self::Protocol { .. } => Code::RegistryError,
+            Self::UploadLost { .. }
+            | Self::NoList { .. }
+            | Self::ListContended { .. }
+            | Self::Protocol { .. } => Code::RegistryError,
         }
     }
 
@@ -113,6 +131,8 @@ impl Error {
                 "run it again; what was sent whole stays"
             }
             Self::Refused { fault, .. } => refusal(*fault),
+            Self::NoList { .. } => "whoever put it there has to give it another tag",
+            Self::ListContended { .. } => "run it again; what is listed stays",
             Self::Protocol { .. } => "is it really a registry? look at the host's name",
         }
     }

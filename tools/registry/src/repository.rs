@@ -38,6 +38,8 @@ impl MediaType {
     pub const DOCKER_GZIP: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
     /// A layer, compressed by gzip.
     pub const OCI_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+    /// Nothing, where an artifact has no configuration: `{}`.
+    pub const OCI_EMPTY: &str = "application/vnd.oci.empty.v1+json";
     /// A layer, compressed by zstd.
     pub const OCI_ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
 }
@@ -162,10 +164,19 @@ impl Repository {
         media_type: &str,
         body: Bytes,
     ) -> Result<(), Error> {
+        self.put(reference, media_type, body).await.map(drop)
+    }
+
+    pub(crate) async fn put(
+        &self,
+        reference: &str,
+        media_type: &str,
+        body: Bytes,
+    ) -> Result<Answer, Error> {
         let path = format!("/v2/{}/manifests/{reference}", self.shared.name);
         let call = Call::new(Method::PUT, path).header(CONTENT_TYPE, media_type)?.body(body);
         let answer = self.call(&call).await?;
-        answer.good(&self.registry(), &format!("the manifest of {reference}")).map(drop)
+        answer.good(&self.registry(), &format!("the manifest of {reference}"))
     }
 
     /// The size of a blob in bytes; none when the repository does not have it.
@@ -260,6 +271,10 @@ impl Repository {
             what: "an upload that was begun has no Location".to_owned(),
         })?;
         Upload::at(self, location)
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.shared.name
     }
 
     pub(crate) fn origin(&self) -> &Origin {

@@ -84,6 +84,8 @@ codes! {
 
     /// A file that was named cannot be read.
     FileUnreadable "file_unreadable" FAILED,
+    /// A file that was named is larger than what is taken.
+    FileTooLarge "file_too_large" FAILED,
     /// The directory to build does not exist or is not a directory.
     ContextNotFound "context_not_found" FAILED,
     /// There is no Dockerfile where it was looked for.

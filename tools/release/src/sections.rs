@@ -116,10 +116,26 @@ pub struct Push {
     /// How the layers are compressed, as far as it is known: `gzip`, or `zstd` if any of them is.
     /// Docker before 23 cannot read zstd.
     pub compression: Option<String>,
+    /// The files that were attached to the image: its bill of materials, its provenance.
+    pub referrers: Vec<Referrer>,
     /// How long the push took, in milliseconds.
     pub push_ms: Option<u64>,
 }
 section!(Push "push");
+
+/// A file that is attached to the image in the registry.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Referrer {
+    /// The digest of the manifest that refers to the image.
+    pub digest: String,
+    /// The media type of the file.
+    pub media_type: String,
+    /// What the registry lists it as.
+    pub artifact_type: String,
+    /// The file as it was given.
+    pub file: String,
+}
 
 /// What remote-swap did.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
