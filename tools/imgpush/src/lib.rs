@@ -16,6 +16,7 @@ mod engine_way;
 mod error;
 mod export;
 mod feed;
+mod hosts;
 mod image;
 mod options;
 mod outcome;
@@ -23,16 +24,19 @@ mod plan;
 mod push;
 mod relogin;
 mod remote;
+mod repack;
 mod retry;
+mod sending;
 mod tar;
 mod there;
+mod v1;
 mod way;
 
 use std::time::Instant;
 
 use slipway_engine::{Engine, Reference};
 use slipway_registry::Fresh;
-use slipway_release::{Document, Failure};
+use slipway_release::{Document, Failure, Image};
 use slipway_shell::{Context, Tool};
 
 use engine_way::EngineWay;
@@ -41,6 +45,7 @@ use outcome::Pushed;
 use push::Push;
 use relogin::Relogin;
 use remote::Remote;
+use sending::Sending;
 
 pub use error::Error;
 pub use options::{Compression, Options, Platforms, Via};
@@ -59,7 +64,15 @@ impl Tool for ImgPush {
         document: &mut Document,
         context: &Context,
     ) -> Result<(), Failure> {
-        let image = document.get()?;
+        let image: Option<Image> = document.get()?;
+        if !options.to.is_empty() {
+            let lookup = |name: &str| std::env::var(name).ok();
+            let sending = Sending::new(&options, image.as_ref(), &lookup)?;
+            let sent = tokio::time::timeout(options.timeout.0, sending.run(&context.ui)).await;
+            let sent = sent.map_err(|_| Error::Deadline { limit: options.timeout })??;
+            document.set(&sent);
+            return Ok(());
+        }
         let registry = document.get()?;
         let plan = Plan::new(&options, image.as_ref(), registry.as_ref())?;
         let relogin = Relogin::default();
@@ -186,6 +199,7 @@ fn section(
         via: total.via.map(str::to_owned),
         compression: total.compression.map(|compression| compression.to_string()),
         push_ms: Some(millis(begun)),
+        ..slipway_release::Push::default()
     }
 }
 
