@@ -14,3 +14,5 @@ mod faults;
 mod memory;
 #[path = "push/site.rs"]
 mod site;
+#[path = "push/ssh.rs"]
+mod ssh;

@@ -145,6 +145,38 @@ pub enum Error {
         /// The digest that the name has in the registry, if it has any.
         there: Option<String>,
     },
+    /// There is no way to a host.
+    #[error("{host}: {source}")]
+    Host {
+        /// The host.
+        host: String,
+        /// What happened.
+        source: slipway_ssh::Error,
+    },
+    /// The engine of a host failed.
+    #[error("{host}: {source}")]
+    HostEngine {
+        /// The host.
+        host: String,
+        /// What happened.
+        source: slipway_engine::Error,
+    },
+    /// An engine whose images are named by manifests, or that takes no image without all layers.
+    #[error("an image cannot be sent without a registry {place}: its engine is {what}")]
+    Store {
+        /// From or to which engine.
+        place: String,
+        /// What it is.
+        what: &'static str,
+    },
+    /// The host took it all, and has no such image.
+    #[error("{host} took the image {id}, and has no image of this id")]
+    NotTaken {
+        /// The host.
+        host: String,
+        /// The image.
+        id: String,
+    },
     /// The deadline passed.
     #[error("the push was not done within {limit} (--timeout)")]
     Deadline {
@@ -225,6 +257,18 @@ impl From<Error> for Failure {
                 return Failure::new(source.code(), error.to_string())
                     .hint(source.hint())
                     .retryable(source.transient());
+            }
+            Error::Host { source, .. } => return source.failure(error.to_string()),
+            Error::HostEngine { source, .. } => {
+                return Failure::new(source.code(), error.to_string())
+                    .hint(source.hint())
+                    .retryable(source.transient());
+            }
+            Error::Store { .. } => {
+                (Code::EngineUnsupported, "push to a registry: ecrlogin | imgpush, without --to")
+            }
+            Error::NotTaken { .. } => {
+                (Code::DigestMismatch, "look at the engine's log on the host")
             }
             Error::Export(crate::assemble::PLATFORMS) => (
                 Code::EngineUnsupported,

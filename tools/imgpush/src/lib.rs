@@ -17,6 +17,7 @@ mod engine_way;
 mod error;
 mod export;
 mod feed;
+mod hosts;
 mod image;
 mod options;
 mod outcome;
@@ -24,16 +25,19 @@ mod plan;
 mod push;
 mod relogin;
 mod remote;
+mod repack;
 mod retry;
+mod sending;
 mod tar;
 mod there;
+mod v1;
 mod way;
 
 use std::time::Instant;
 
 use slipway_engine::{Engine, Reference};
 use slipway_registry::Fresh;
-use slipway_release::{Document, Failure, Referrer};
+use slipway_release::{Document, Failure, Image, Referrer};
 use slipway_shell::{Context, Tool};
 
 use attach::Attachment;
@@ -43,6 +47,7 @@ use outcome::Pushed;
 use push::Push;
 use relogin::Relogin;
 use remote::Remote;
+use sending::Sending;
 
 pub use attach::FileError;
 pub use error::Error;
@@ -62,7 +67,15 @@ impl Tool for ImgPush {
         document: &mut Document,
         context: &Context,
     ) -> Result<(), Failure> {
-        let image = document.get()?;
+        let image: Option<Image> = document.get()?;
+        if !options.to.is_empty() {
+            let lookup = |name: &str| std::env::var(name).ok();
+            let sending = Sending::new(&options, image.as_ref(), &lookup)?;
+            let sent = tokio::time::timeout(options.timeout.0, sending.run(&context.ui)).await;
+            let sent = sent.map_err(|_| Error::Deadline { limit: options.timeout })??;
+            document.set(&sent);
+            return Ok(());
+        }
         let registry = document.get()?;
         let plan = Plan::new(&options, image.as_ref(), registry.as_ref())?;
         let relogin = Relogin::default();
@@ -205,6 +218,7 @@ fn section(
         compression: total.compression.map(|compression| compression.to_string()),
         referrers: done.referrers,
         push_ms: Some(millis(begun)),
+        ..slipway_release::Push::default()
     }
 }
 

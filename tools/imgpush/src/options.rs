@@ -34,6 +34,9 @@ pub struct Options {
     /// Another file to attach, such as provenance; told by its content unless a type is given; may be repeated
     #[arg(long, value_name = "FILE[=MEDIATYPE]")]
     pub attach: Vec<String>,
+    /// Send the image to this host's engine over SSH, with no registry at all; may be repeated
+    #[arg(long, value_name = "ssh://USER@HOST")]
+    pub to: Vec<String>,
     /// Who sends the layers: the engine, imgpush itself, or whoever is faster
     #[arg(long, value_enum, value_name = "WAY", default_value_t = Via::Auto)]
     pub via: Via,
@@ -49,6 +52,25 @@ pub struct Options {
     /// The deadline for all of it
     #[arg(long, value_name = "DURATION", default_value_t = Span::secs(30 * 60))]
     pub timeout: Span,
+
+    /// With --to: a private key [default: the agent's, then those in ~/.ssh] (repeatable)
+    #[arg(long, value_name = "FILE", help_heading = "SSH")]
+    pub identity: Vec<String>,
+    /// The environment variable that holds a private key
+    #[arg(long, value_name = "NAME", help_heading = "SSH")]
+    pub identity_env: Option<String>,
+    /// The file of known host keys [default: ~/.ssh/known_hosts and the system's]
+    #[arg(long, value_name = "FILE", help_heading = "SSH")]
+    pub known_hosts: Option<String>,
+    /// The fingerprint of a host key to accept, instead of known_hosts (repeatable)
+    #[arg(long, value_name = "SHA256:…", help_heading = "SSH")]
+    pub host_key: Vec<String>,
+    /// How long connecting and logging in may take
+    #[arg(long, value_name = "DURATION", default_value_t = Span::secs(20), help_heading = "SSH")]
+    pub connect_timeout: Span,
+    /// The engine's socket on the host
+    #[arg(long, value_name = "PATH", default_value = "/var/run/docker.sock", help_heading = "SSH")]
+    pub docker_socket: String,
 }
 
 /// Who sends the layers.

@@ -116,7 +116,7 @@ fn via(options: &Options) -> Result<Via, Error> {
 }
 
 /// The tags, without doubles and in their order.
-fn tags(options: &Options, image: Option<&Image>) -> Vec<String> {
+pub(crate) fn tags(options: &Options, image: Option<&Image>) -> Vec<String> {
     let mut tags = options.tag.clone();
     if tags.is_empty()
         && options.image.is_none()
@@ -141,7 +141,7 @@ fn tag_of(image: &str) -> Option<String> {
     reference(image)?.tag().map(str::to_owned)
 }
 
-fn name_of(image: &str) -> Option<String> {
+pub(crate) fn name_of(image: &str) -> Option<String> {
     reference(image).map(|name| name.path().to_owned())
 }
 

@@ -102,6 +102,11 @@ pub struct Push {
     pub digest: Option<String>,
     /// Host, repository and digest: what is pulled and what is signed.
     pub reference: Option<String>,
+    /// The id of the image that was sent to hosts themselves; there is no digest and no reference
+    /// then, and the repository is the name that it has there.
+    pub image_id: Option<String>,
+    /// Those hosts: `USER@HOST[:PORT]`.
+    pub hosts: Vec<String>,
     /// Layers that were sent.
     pub layers_uploaded: Option<u32>,
     /// Layers that the registry had.
@@ -111,7 +116,7 @@ pub struct Push {
     pub bytes_uploaded: Option<u64>,
     /// Whether the registry had all of it, tags included.
     pub already_present: Option<bool>,
-    /// Who sent the layers, if any were sent: `engine` or `direct`.
+    /// Who sent the layers, if any were sent: `engine` or `direct`; `ssh` where hosts got them.
     pub via: Option<String>,
     /// How the layers are compressed, as far as it is known: `gzip`, or `zstd` if any of them is.
     /// Docker before 23 cannot read zstd.

@@ -11,6 +11,7 @@ use crate::container::{Role, label};
 use crate::job::Job;
 use crate::publish::Publish;
 use crate::record;
+use crate::sent;
 use crate::spec::Spec;
 use crate::values::Restart;
 
@@ -34,7 +35,7 @@ pub(crate) fn create(job: &Job, role: Role) -> ContainerCreateBody {
     let published: &[Publish] = if role == Role::Release { &spec.publish } else { &[] };
     let variables = spec.environment.variables();
     ContainerCreateBody {
-        image: Some(job.reference.to_string()),
+        image: Some(sent::engine_name(&job.reference.to_string()).into_owned()),
         env: Some(variables.iter().map(|(name, value)| format!("{name}={value}")).collect()),
         labels: Some(labels(job, role)),
         exposed_ports: Some(spec.publish.iter().map(Publish::container_key).collect()),

@@ -25,6 +25,7 @@ use crate::lines::Lines;
 use crate::link::QUICK;
 use crate::publish::{Protocol, Publish};
 use crate::remote::Remote;
+use crate::sent;
 use crate::values::Restart;
 
 /// How long the engine may take to create or to start a container: a slow disk has to unpack.
@@ -107,16 +108,22 @@ impl Host for Remote {
 
     async fn image(&self, reference: &str) -> Result<Option<LocalImage>> {
         self.call("looking for the image", QUICK, async |engine| {
-            let seen = match engine.inspect_image(reference).await {
+            let name = sent::engine_name(reference);
+            let seen = match engine.inspect_image(&name).await {
                 Ok(seen) => seen,
                 Err(Error::NotFound { .. }) => return Ok(None),
                 Err(error) => return Err(error),
             };
+            let id = seen.id.unwrap_or_default();
+            let mut repo_digests = seen.repo_digests.unwrap_or_default();
+            if id == *name {
+                repo_digests.push(reference.to_owned());
+            }
             Ok(Some(LocalImage {
-                id: seen.id.unwrap_or_default(),
+                id,
                 os: seen.os.unwrap_or_default(),
                 architecture: seen.architecture.unwrap_or_default(),
-                repo_digests: seen.repo_digests.unwrap_or_default(),
+                repo_digests,
             }))
         })
         .await
@@ -126,7 +133,8 @@ impl Host for Remote {
         self.call("listing the images", QUICK, async |engine| {
             let found = engine.docker().list_images(None::<ListImagesOptions>).await?;
             let names = found.into_iter().flat_map(|one| {
-                one.repo_digests.into_iter().map(move |name| (name, one.id.clone()))
+                let names = one.repo_digests.into_iter().chain([one.id.clone()]);
+                names.map(move |name| (name, one.id.clone())).collect::<Vec<_>>()
             });
             Ok(names.collect())
         })
@@ -144,13 +152,28 @@ impl Host for Remote {
 
     async fn remove_image(&self, reference: &str) -> Result<()> {
         self.call("removing an image", REMOVE_IMAGE, async |engine| {
-            let options = None::<RemoveImageOptions>;
-            let removed = engine.docker().remove_image(reference, options, None).await;
-            match removed.map_err(Error::from) {
-                // It is gone, or somebody began to use it.
-                Ok(_) | Err(Error::NotFound { .. } | Error::Conflict { .. }) => Ok(()),
-                Err(error) => Err(error),
+            let name = sent::engine_name(reference);
+            let mut names = vec![name.to_string()];
+            if *name != *reference
+                && let Ok(image) = engine.inspect_image(&name).await
+            {
+                // With its last name the image goes as well; without any it goes by its id.
+                let tags = image.repo_tags.unwrap_or_default();
+                let ours = sent::names(reference, &tags);
+                if !tags.is_empty() {
+                    names = ours.into_iter().cloned().collect();
+                }
             }
+            for name in names {
+                let options = None::<RemoveImageOptions>;
+                let removed = engine.docker().remove_image(&name, options, None).await;
+                match removed.map_err(Error::from) {
+                    // It is gone, or somebody began to use it.
+                    Ok(_) | Err(Error::NotFound { .. } | Error::Conflict { .. }) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(())
         })
         .await
     }

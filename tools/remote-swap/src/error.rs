@@ -136,15 +136,7 @@ impl HostError {
 
     pub(crate) fn failure(&self, message: String) -> Failure {
         match self {
-            Self::Ssh(error) => {
-                let failure = Failure::new(ssh_code(error), message);
-                let retryable = matches!(failure.code, Code::HostUnreachable | Code::ConnectionLost);
-                match ssh_hint(error) {
-                    Some(hint) => failure.hint(hint),
-                    None => failure,
-                }
-                .retryable(retryable)
-            }
+            Self::Ssh(error) => error.failure(message),
             Self::Lost { .. } => Failure::new(Code::ConnectionLost, message)
                 .hint("run it again: what was left behind is put right first")
                 .retryable(true),
@@ -250,6 +242,9 @@ fn impossible(error: &Impossible, message: String) -> Failure {
         Impossible::Spec { .. } => {
             failure.hint("nothing was changed; deploy that release anew, with its options")
         }
+        Impossible::Sent { .. } => failure.hint(
+            "nothing was changed; send that very image again, with imgpush --to, or go back further with --to",
+        ),
         Impossible::Image { retryable, .. } => failure
             .hint("nothing was changed; give a document with credentials, as in ecrlogin < saved.json | remote-swap rollback")
             .retryable(*retryable),
@@ -313,43 +308,6 @@ fn registry_code(fault: RegistryFault) -> (Code, &'static str) {
         ),
         _ => (Code::RegistryError, "the reason is the registry's own"),
     }
-}
-
-fn ssh_code(error: &slipway_ssh::Error) -> Code {
-    use slipway_ssh::Error as E;
-    match error {
-        E::BadTarget { .. } | E::BadFingerprint { .. } => Code::Usage,
-        E::NameUnknown { .. } | E::Unreachable { .. } | E::Timeout { .. } | E::Handshake { .. } => {
-            Code::HostUnreachable
-        }
-        E::HostKeyUnknown { .. } => Code::HostKeyUnknown,
-        E::HostKeyMismatch { .. } | E::HostKeyRevoked { .. } => Code::HostKeyMismatch,
-        E::KnownHostsUnreadable { .. } => Code::FileUnreadable,
-        E::AuthenticationFailed { .. } => Code::SshAuthFailed,
-        E::KeyEncrypted { .. }
-        | E::PassphraseWrong { .. }
-        | E::KeyUnreadable { .. }
-        | E::KeyUnsupported { .. }
-        | E::KeyPermissions { .. }
-        | E::AgentUnavailable { .. } => Code::SshKeyUnusable,
-        E::ForwardingRefused { .. } | E::SessionRefused { .. } => Code::SshForwardingRefused,
-        E::ConnectRefused { .. } => Code::EngineUnreachable,
-        E::ConnectionLost { .. } => Code::ConnectionLost,
-        _ => Code::Internal,
-    }
-}
-
-/// The hint, with the names of this tool's options.
-fn ssh_hint(error: &slipway_ssh::Error) -> Option<String> {
-    use slipway_ssh::Error as E;
-    let hint = error.hint()?;
-    Some(match error {
-        E::HostKeyUnknown { .. } => format!("{hint} with --host-key"),
-        E::AuthenticationFailed { .. } => {
-            format!("{hint}; --identity FILE or --identity-env NAME gives another key")
-        }
-        _ => hint,
-    })
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use crate::evidence::Scrub;
 use crate::options::{Options, Strategy};
 use crate::provenance::Provenance;
 use crate::release_command::ReleaseCommand;
+use crate::sent;
 use crate::spec::{Spec, SpecError, value};
 use crate::values;
 
@@ -94,7 +95,7 @@ impl Job {
         let named_by_document = options.image.is_none();
         let (text, place) = match &options.image {
             Some(image) => (image.clone(), "--image"),
-            None => (pushed(push)?, "push.reference in the document"),
+            None => (pushed(push)?, "push in the document"),
         };
         let reference = by_digest(&text, place)?;
         let app = match &options.app {
@@ -170,8 +171,14 @@ fn fits_front(spec: &Spec) -> Result<(), Failure> {
     Ok(())
 }
 
+/// What imgpush pushed, or sent to the hosts themselves.
+pub(crate) fn reference_of(push: Push) -> Option<String> {
+    let sent = |(repository, id): (String, String)| sent::reference(&repository, &id);
+    push.reference.or_else(|| push.repository.zip(push.image_id).map(sent))
+}
+
 fn pushed(push: Option<Push>) -> Result<String, Failure> {
-    push.and_then(|push| push.reference).ok_or_else(|| {
+    push.and_then(reference_of).ok_or_else(|| {
         Failure::new(
             Code::MissingSection,
             "nothing says what to run: the document has no push.reference",

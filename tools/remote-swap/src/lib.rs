@@ -38,6 +38,7 @@ mod recreate;
 mod release_command;
 mod remote;
 mod rollback;
+mod sent;
 mod slot;
 mod spec;
 mod status;

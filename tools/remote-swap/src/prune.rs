@@ -10,6 +10,7 @@ use crate::error::HostError;
 use crate::host::Host;
 use crate::job::Job;
 use crate::record::Record;
+use crate::sent;
 
 /// What is to be removed.
 #[derive(Debug)]
@@ -98,7 +99,10 @@ async fn images<H: Host>(host: &H, references: &BTreeSet<&str>) -> Result<(), Ho
         return Ok(());
     }
     let there = host.image_names().await?;
-    let mut there = references.iter().filter_map(|one| Some((*one, there.get(*one)?))).peekable();
+    let mut there = references
+        .iter()
+        .filter_map(|one| Some((*one, there.get(&*sent::engine_name(one))?)))
+        .peekable();
     if there.peek().is_none() {
         return Ok(());
     }

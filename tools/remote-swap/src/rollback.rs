@@ -23,7 +23,7 @@ use crate::evidence::Scrub;
 use crate::fleet::{self, Ways};
 use crate::front::FrontHost;
 use crate::host::Host;
-use crate::job::{Job, Waits, credentials};
+use crate::job::{Job, Waits, credentials, reference_of};
 use crate::lock::Who;
 use crate::look::Look;
 use crate::options::{Options, Strategy};
@@ -31,6 +31,7 @@ use crate::plan::{Serving, Situation};
 use crate::record::{self, Impossible, Live, Release};
 use crate::recreate::{Guard, Report};
 use crate::remote::Remote;
+use crate::sent;
 use crate::slot::Slot;
 use crate::spec::{Spec, value};
 use crate::values;
@@ -111,7 +112,7 @@ pub(crate) fn app(options: &Options, document: &Document) -> Result<String, Fail
         return Ok(value("app", app, values::app)?);
     }
     let deployed = document.get::<Deploy>()?.and_then(|deploy| deploy.app);
-    let pushed = document.get::<Push>()?.and_then(|push| push.reference);
+    let pushed = document.get::<Push>()?.and_then(reference_of);
     let repository = options.image.clone().or(pushed);
     let named = deployed.or_else(|| {
         let reference: Reference = repository?.parse().ok()?;
@@ -328,6 +329,9 @@ async fn fetch<H: Host>(host: &H, place: &str, job: &Job, ui: &Ui) -> Result<(),
     let reference = job.reference.to_string();
     if host.image(&reference).await?.is_some() {
         return Ok(());
+    }
+    if sent::id(&job.reference).is_some() {
+        return Err(Impossible::Sent { reference }.into());
     }
     let step = ui.step(format!("{place}: the image was removed, pulling it again"));
     match host.pull(job, &mut |text| step.update(text)).await {

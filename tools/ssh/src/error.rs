@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use slipway_release::{Code, Failure};
+
 /// Why there is no connection or no stream.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -223,6 +225,50 @@ impl Error {
                 | Self::Handshake { .. }
                 | Self::ConnectionLost { .. }
         )
+    }
+
+    /// As it is told to people, with the names of the options of [`Login`](crate::Login).
+    #[must_use]
+    pub fn failure(&self, message: String) -> Failure {
+        let code = self.code();
+        let retryable = matches!(code, Code::HostUnreachable | Code::ConnectionLost);
+        let failure = Failure::new(code, message).retryable(retryable);
+        match self.hint() {
+            Some(hint) => failure.hint(match self {
+                Self::HostKeyUnknown { .. } => format!("{hint} with --host-key"),
+                Self::AuthenticationFailed { .. } => {
+                    format!("{hint}; --identity FILE or --identity-env NAME gives another key")
+                }
+                _ => hint,
+            }),
+            None => failure,
+        }
+    }
+
+    fn code(&self) -> Code {
+        match self {
+            Self::BadTarget { .. } | Self::BadFingerprint { .. } => Code::Usage,
+            Self::NameUnknown { .. }
+            | Self::Unreachable { .. }
+            | Self::Timeout { .. }
+            | Self::Handshake { .. } => Code::HostUnreachable,
+            Self::HostKeyUnknown { .. } => Code::HostKeyUnknown,
+            Self::HostKeyMismatch { .. } | Self::HostKeyRevoked { .. } => Code::HostKeyMismatch,
+            Self::KnownHostsUnreadable { .. } => Code::FileUnreadable,
+            Self::AuthenticationFailed { .. } => Code::SshAuthFailed,
+            Self::KeyEncrypted { .. }
+            | Self::PassphraseWrong { .. }
+            | Self::KeyUnreadable { .. }
+            | Self::KeyUnsupported { .. }
+            | Self::KeyPermissions { .. }
+            | Self::AgentUnavailable { .. } => Code::SshKeyUnusable,
+            Self::ForwardingRefused { .. } | Self::SessionRefused { .. } => {
+                Code::SshForwardingRefused
+            }
+            Self::ConnectRefused { .. } => Code::EngineUnreachable,
+            Self::ConnectionLost { .. } => Code::ConnectionLost,
+            Self::Local { .. } => Code::Internal,
+        }
     }
 
     /// What to do next, in plain words.

@@ -14,6 +14,7 @@ mod connection;
 mod error;
 mod key;
 mod known_hosts;
+mod login;
 mod opening;
 mod options;
 mod pump;
@@ -21,6 +22,7 @@ mod target;
 
 pub use connection::Connection;
 pub use error::Error;
+pub use login::Login;
 pub use options::{ConnectOptions, Credential, HostKeyPolicy, default_credentials};
 pub use slipway_release::Secret;
 pub use target::Target;

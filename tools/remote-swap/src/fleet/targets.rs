@@ -1,10 +1,7 @@
 //! Which hosts there are, and how to get to them.
 
-use std::path::{Path, PathBuf};
-use std::time::Duration;
-
-use slipway_release::{Code, Failure};
-use slipway_ssh::{ConnectOptions, Credential, HostKeyPolicy, Target, default_credentials};
+use slipway_release::Failure;
+use slipway_ssh::{ConnectOptions, Login, Target};
 
 use super::usage;
 use crate::env::Lookup;
@@ -12,10 +9,6 @@ use crate::error::SwapError;
 use crate::job::Job;
 use crate::options::Options;
 use crate::publish::Protocol;
-
-/// How soon a silent host is asked for a sign of life: in the middle of a switch a connection
-/// that is lost has to be noticed soon.
-const KEEPALIVE: Duration = Duration::from_secs(2);
 
 /// The hosts, in order.
 pub(super) fn targets(hosts: &[String]) -> Result<Vec<Target>, Failure> {
@@ -40,44 +33,14 @@ pub(super) fn connect_options(
     options: &Options,
     lookup: Lookup<'_>,
 ) -> Result<ConnectOptions, Failure> {
-    let mut credentials: Vec<Credential> = options
-        .identity
-        .iter()
-        .map(|path| Credential::KeyFile { path: PathBuf::from(path), passphrase: None })
-        .collect();
-    if let Some(name) = &options.identity_env {
-        let pem = lookup(name).filter(|pem| !pem.trim().is_empty()).ok_or_else(|| {
-            usage(format!("--identity-env {name}: the environment has no such variable"))
-        })?;
-        credentials.push(Credential::KeyMemory {
-            pem: pem.into(),
-            label: name.clone(),
-            passphrase: None,
-        });
-    }
-    if credentials.is_empty() {
-        credentials = default_credentials();
-    }
-    let host_keys = match (&options.host_key[..], &options.known_hosts) {
-        ([], None) => HostKeyPolicy::default(),
-        ([], Some(file)) => HostKeyPolicy::KnownHosts(vec![named_file(file)?]),
-        (keys, None) => HostKeyPolicy::Fingerprints(keys.to_vec()),
-        (_, Some(_)) => {
-            return Err(usage("--host-key and --known-hosts exclude each other".to_owned()));
-        }
+    let login = Login {
+        identity: &options.identity,
+        identity_env: options.identity_env.as_deref(),
+        known_hosts: options.known_hosts.as_deref(),
+        host_key: &options.host_key,
+        timeout: options.connect_timeout.0,
     };
-    let timeout = options.connect_timeout.0;
-    Ok(ConnectOptions { host_keys, credentials, timeout, keepalive: KEEPALIVE })
-}
-
-/// A file of known hosts that was named: one that is missing is a slip, not an empty one.
-fn named_file(path: &str) -> Result<PathBuf, Failure> {
-    if Path::new(path).exists() {
-        return Ok(PathBuf::from(path));
-    }
-    let message = format!("--known-hosts {path}: there is no such file");
-    Err(Failure::new(Code::FileUnreadable, message)
-        .hint("ssh-keyscan HOST prints its lines; compare them with the host's own keys"))
+    login.options(lookup)
 }
 
 /// Where people reach the application on this host, if they do.
@@ -98,21 +61,7 @@ pub(crate) fn url(target: &Target, job: &Job) -> Option<String> {
 mod tests {
     use super::*;
     use crate::job::tests::job;
-    use crate::spec::tests::options;
-
-    fn failure_of(args: &[&str]) -> Failure {
-        connect_options(&options(args), &|_| None).unwrap_err()
-    }
-
-    #[test]
-    fn ways_to_log_in_that_cannot_work() {
-        let missing = failure_of(&["--known-hosts=/does/not/exist"]);
-        assert_eq!(missing.code, Code::FileUnreadable);
-        let both = failure_of(&["--known-hosts=x", "--host-key=SHA256:x"]);
-        assert_eq!(both.code, Code::Usage);
-        let unset = failure_of(&["--identity-env=KEY"]);
-        assert!(unset.message.contains("KEY"), "{}", unset.message);
-    }
+    use slipway_release::Code;
 
     #[test]
     fn the_address_is_one_that_others_can_reach() {

@@ -10,6 +10,7 @@ use crate::container::Container;
 use crate::error::SwapError;
 use crate::host::{About, Host, LocalImage, Platform, Remotely, Result};
 use crate::job::Job;
+use crate::sent;
 
 /// The oldest version of the Engine API that is spoken: Docker 20.10.
 const OLDEST_API: ApiVersion = ApiVersion { major: 1, minor: 41 };
@@ -54,6 +55,9 @@ pub(crate) async fn check<H: Host>(
     let (platform, image) = (platform?, image?);
     if image.is_none() && job.compression.as_deref() == Some("zstd") && about.api < ZSTD_API {
         return Err(Refused::NoZstd { version: about.version }.into());
+    }
+    if image.is_none() && sent::id(&job.reference).is_some() {
+        return Err(Refused::NotSent { reference }.into());
     }
     let remotely = match &image {
         None => host.registry(job, &platform, about.proxied).await,

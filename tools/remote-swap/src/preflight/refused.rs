@@ -13,6 +13,8 @@ pub(crate) enum Refused {
     EngineTooOld { version: String, api: ApiVersion },
     #[error("the engine is too old: {version} cannot read layers that are compressed by zstd")]
     NoZstd { version: String },
+    #[error("the host does not have the image {reference}, and no registry has it")]
+    NotSent { reference: String },
     #[error("the host's clock is {seconds} s {} this machine's", if *ahead { "ahead of" } else { "behind" })]
     ClockSkew { seconds: u64, ahead: bool },
     #[error("what is live is newer: {live}; and {new} would replace it")]
@@ -34,6 +36,10 @@ impl Refused {
             Self::NoZstd { .. } => (
                 Code::EngineUnsupported,
                 "push it as gzip, without --compression zstd, or install Docker 23 or newer on the host",
+            ),
+            Self::NotSent { .. } => (
+                Code::ImageNotFound,
+                "send it to each host that is to run it: imgpush --to ssh://USER@HOST, with --to once for each",
             ),
             Self::ClockSkew { .. } => (
                 Code::ClockSkew,

@@ -45,6 +45,10 @@ pub(crate) enum Impossible {
     Spec { release: String, reason: String },
     #[error("the image {reference} is not on the host any more, and cannot be pulled: {reason}")]
     Image { reference: String, reason: String, retryable: bool },
+    #[error(
+        "the image {reference} is not on the host any more, and no registry has it: it was sent to the host itself"
+    )]
+    Sent { reference: String },
 }
 
 /// How many releases an error names.
