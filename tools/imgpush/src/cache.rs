@@ -110,6 +110,16 @@ impl Cache {
         Some(&image.manifest)
     }
 
+    /// Whether a manifest is known as one of another image: it names one for ever.
+    pub(crate) fn is_of_other(&self, repository: &str, manifest: &str, image: &str) -> bool {
+        let of = |known: &Known| {
+            known.images.get(repository).is_some_and(|images| {
+                images.iter().any(|(id, known)| id != image && known.manifest == manifest)
+            })
+        };
+        of(&self.learned) || of(&self.known)
+    }
+
     /// Remembers the blob of a layer.
     pub(crate) fn learn_layer(&mut self, repository: &str, diff_id: &str, mut layer: Layer) {
         layer.used = now();
@@ -185,8 +195,7 @@ fn write(path: &Path, learned: &Known) -> std::io::Result<()> {
     merge(&mut known, learned);
     let new = path.with_extension(format!("{}.new", std::process::id()));
     let mut file = open(&new)?;
-    serde_json::to_writer(&mut file, &known)?;
-    file.flush()?;
+    file.write_all(&serde_json::to_vec(&known)?)?;
     fs::rename(&new, path)
 }
 
@@ -247,6 +256,16 @@ mod tests {
         assert_eq!(read.elsewhere("web", "d1")[0].0, "shop");
         let mode = fs::metadata(&path).unwrap();
         assert_eq!(std::os::unix::fs::PermissionsExt::mode(&mode.permissions()) & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_manifest_that_is_known_is_of_its_own_image_only() {
+        let mut cache = Cache::at(None);
+        cache.learn_image("shop/web", "sha256:a", "sha256:1");
+        assert!(cache.is_of_other("shop/web", "sha256:1", "sha256:b"));
+        assert!(!cache.is_of_other("shop/web", "sha256:1", "sha256:a"));
+        assert!(!cache.is_of_other("shop/web", "sha256:2", "sha256:b"));
+        assert!(!cache.is_of_other("shop/api", "sha256:1", "sha256:b"));
     }
 
     #[test]

@@ -66,12 +66,17 @@ impl Push<'_> {
         if !way::direct(self.image.size, self.image.size) {
             return Ok(None);
         }
-        let (there, sizes) =
-            tokio::join!(remote.there(&self.image), self.image.sizes(self.by_engine.engine));
-        let there = there?;
-        let layers = self.image.layers.iter().zip(sizes);
-        let missing =
-            layers.filter(|(id, _)| !there.layers.contains_key(*id)).map(|(_, size)| size).sum();
+        let sizes = self.image.sizes(self.by_engine.engine).await;
+        let missing = |there: &dyn Fn(&str) -> bool| {
+            let layers = self.image.layers.iter().zip(&sizes);
+            layers.filter(|(id, _)| !there(id)).map(|(_, size)| size).sum()
+        };
+        // Memory is enough to leave it to the engine, which asks for each layer itself.
+        if !way::direct(missing(&|id| remote.remembers(id)), self.image.size) {
+            return Ok(None);
+        }
+        let there = remote.there(&self.image).await?;
+        let missing = missing(&|id| there.layers.contains_key(id));
         Ok(way::direct(missing, self.image.size).then_some(there))
     }
 
@@ -140,7 +145,7 @@ impl Push<'_> {
         let Some(manifest) = manifest else {
             return Err(conflict(&self.image.id, String::new(), String::new()));
         };
-        if remote.is(&manifest.digest, &self.image).await.map_err(about)? {
+        if remote.names(&manifest, &self.image) {
             return Ok(Pushed::present(manifest.digest, layers));
         }
         let found = assemble::named(&manifest.body).map(|(config, _)| config);

@@ -42,14 +42,25 @@ impl Remote {
 
     /// Whether the manifest of this digest, which the registry has, is one of this image.
     pub(crate) async fn is(&mut self, digest: &str, image: &Local) -> Result<bool, Error> {
-        let known = image.id == digest
-            || image.digests(&self.reference).any(|one| one == digest)
-            || self.cache.manifest(&self.name(), &image.id) == Some(digest);
-        if known {
+        if self.knows(digest, image) {
             return Ok(true);
+        }
+        if self.cache.is_of_other(&self.name(), digest, &image.id) {
+            return Ok(false);
         }
         let manifest = self.repository.manifest(digest).await?;
         Ok(manifest.is_some_and(|manifest| self.learn(&manifest, image)))
+    }
+
+    /// Whether this manifest is one of the image, memory or not.
+    pub(crate) fn names(&mut self, manifest: &Manifest, image: &Local) -> bool {
+        self.knows(&manifest.digest, image) || self.learn(manifest, image)
+    }
+
+    fn knows(&self, digest: &str, image: &Local) -> bool {
+        image.id == digest
+            || image.digests(&self.reference).any(|one| one == digest)
+            || self.cache.manifest(&self.name(), &image.id) == Some(digest)
     }
 
     /// Takes in what a manifest tells of the image's layers; answers whether it is of this image.
@@ -101,6 +112,11 @@ impl Remote {
             }
         }
         Ok(None)
+    }
+
+    /// Whether this machine remembers the layer in the repository. The registry is not asked.
+    pub(crate) fn remembers(&self, layer: &str) -> bool {
+        self.cache.layer(&self.name(), layer).is_some()
     }
 
     /// The layers of the image that the repository has, or could have by mounting.

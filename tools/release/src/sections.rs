@@ -106,6 +106,7 @@ pub struct Push {
     /// then, and the repository is the name that it has there.
     pub image_id: Option<String>,
     /// Those hosts: `USER@HOST[:PORT]`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub hosts: Vec<String>,
     /// Layers that were sent.
     pub layers_uploaded: Option<u32>,
@@ -122,6 +123,7 @@ pub struct Push {
     /// Docker before 23 cannot read zstd.
     pub compression: Option<String>,
     /// The files that were attached to the image: its bill of materials, its provenance.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub referrers: Vec<Referrer>,
     /// How long the push took, in milliseconds.
     pub push_ms: Option<u64>,
