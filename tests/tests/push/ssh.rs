@@ -44,8 +44,10 @@ impl Site {
         let write = |file: &str, text: &str| {
             std::fs::write(directory.path().join(file), text).unwrap();
         };
+        // The layers are this application's alone: others are sent to the same host meanwhile.
         let server = project().join("tests/tests/swap/server.py");
-        std::fs::copy(server, directory.path().join("server.py")).unwrap();
+        let server = std::fs::read_to_string(server).unwrap();
+        write("server.py", &format!("{server}\n# {}\n", self.app.name));
         write("version", version);
         write(
             "Dockerfile",

@@ -32,6 +32,7 @@ mod tar;
 mod there;
 mod v1;
 mod way;
+mod zip;
 
 use std::time::Instant;
 

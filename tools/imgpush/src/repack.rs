@@ -5,7 +5,7 @@
 //! its bytes come; the archive's own index is written anew behind it.
 
 use std::collections::{HashMap, HashSet};
-use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::stream;
@@ -21,6 +21,7 @@ use crate::export::DOCUMENT_MAX;
 use crate::hosts::Host;
 use crate::tar::{Event, Tar};
 use crate::v1;
+use crate::zip::{Gone, Piece, Zip};
 
 /// Pieces of the archive that wait to be taken.
 const WAITING: usize = 8;
@@ -49,17 +50,20 @@ impl Missing<'_> {
 #[derive(Debug, Default)]
 pub(crate) struct Repacked {
     pub(crate) layers: u32,
-    /// Of these layers, unpacked.
+    /// Of the whole archive, compressed.
     pub(crate) bytes: u64,
 }
 
-type Piece = Result<Bytes, io::Error>;
-
 /// Why an archive is not written to its end.
 enum Stop {
-    /// Nobody takes it any more; whoever took it tells why.
     Gone,
     Failed(Error),
+}
+
+impl From<Gone> for Stop {
+    fn from(Gone: Gone) -> Self {
+        Self::Gone
+    }
 }
 
 impl<E: Into<Error>> From<E> for Stop {
@@ -68,7 +72,7 @@ impl<E: Into<Error>> From<E> for Stop {
     }
 }
 
-/// Sends an image to a host; `progress` is told the bytes of layers that were sent.
+/// Sends an image to a host; `progress` is told the bytes that were sent.
 ///
 /// # Errors
 /// What one of the two engines refused or broke.
@@ -91,13 +95,17 @@ pub(crate) async fn send(
     let load =
         async { host.engine.upload(request, StreamBody::new(pieces)).await?.drain(|_| ()).await };
     let export = async {
-        let written = write(engine, image, missing, &sender, progress).await;
-        if let Err(Stop::Failed(_)) = &written {
-            // The archive must not look whole.
-            let _ = sender.send(Err(io::Error::other("the export broke"))).await;
+        let (mut zip, sent) = (Zip::new(sender), AtomicU64::new(0));
+        match write(engine, image, missing, &mut zip, &sent, progress).await {
+            Ok(layers) => {
+                zip.end(&sent).await?;
+                Ok(Repacked { layers, bytes: sent.into_inner() })
+            }
+            Err(stop) => {
+                zip.broken().await;
+                Err(stop)
+            }
         }
-        drop(sender);
-        written
     };
     let (written, loaded) = tokio::join!(export, load);
     match (written, loaded) {
@@ -108,13 +116,15 @@ pub(crate) async fn send(
     }
 }
 
+/// Writes the archive; answers how many layers are in it.
 async fn write(
     engine: &Engine,
     image: &str,
     missing: Missing<'_>,
-    out: &mpsc::Sender<Piece>,
+    out: &mut Zip,
+    sent: &AtomicU64,
     progress: impl Fn(u64),
-) -> Result<Repacked, Stop> {
+) -> Result<u32, Stop> {
     let mut body = engine.send(Request::new(Method::GET, format!("/images/{image}/get"))).await?;
     let mut repack = Repack::new(image, missing);
     let mut tar = Tar::new();
@@ -124,18 +134,18 @@ async fn write(
         };
         while let Some(event) = tar.next(&mut data)? {
             for piece in repack.take(event)? {
-                out.send(Ok(piece)).await.map_err(|_| Stop::Gone)?;
+                out.put(piece, sent).await?;
             }
         }
-        progress(repack.sent.bytes);
+        progress(sent.load(Ordering::Relaxed));
     }
     if !tar.finished() {
         return Err(Stop::Failed(Error::Export("it was cut off")));
     }
     for piece in repack.end()? {
-        out.send(Ok(piece)).await.map_err(|_| Stop::Gone)?;
+        out.put(piece, sent).await?;
     }
-    Ok(repack.sent)
+    Ok(repack.layers)
 }
 
 /// Where the data of the present entry goes.
@@ -160,7 +170,8 @@ struct Repack<'a> {
     known: HashMap<String, usize>,
     /// Paths that went on.
     paths: HashSet<String>,
-    sent: Repacked,
+    /// Layers that went on.
+    layers: u32,
 }
 
 #[derive(Deserialize)]
@@ -179,7 +190,7 @@ impl<'a> Repack<'a> {
             index: None,
             known: HashMap::new(),
             paths: HashSet::new(),
-            sent: Repacked::default(),
+            layers: 0,
         }
     }
 
@@ -193,7 +204,6 @@ impl<'a> Repack<'a> {
                 Sink::Document(_, body) => body.extend_from_slice(&data),
                 Sink::Layer(size) => {
                     *size += data.len() as u64;
-                    self.sent.bytes += data.len() as u64;
                     return Ok(vec![data]);
                 }
             },
@@ -222,7 +232,7 @@ impl<'a> Repack<'a> {
             Some(false) => {
                 let header = header(&path, size)?;
                 self.paths.insert(path);
-                self.sent.layers += 1;
+                self.layers += 1;
                 self.sink = Sink::Layer(0);
                 return Ok(vec![header]);
             }

@@ -211,7 +211,7 @@ fn contradictions(options: &Options) -> Result<(), Error> {
     } else if !options.sbom.is_empty() || !options.attach.is_empty() {
         "--to has no registry that files could be attached in: leave --sbom and --attach out"
     } else if options.via != Via::Auto || options.compression != Compression::Gzip {
-        "--to sends layers as they are: leave --via and --compression out"
+        "--to sends the archive of the engine by gzip: leave --via and --compression out"
     } else if options.platform == Platforms::All {
         "--to sends the image of the engine's own platform: leave --platform out"
     } else {

@@ -26,7 +26,7 @@ fn repacked(archive: &[u8], step: usize, missing: Missing<'_>) -> (Result<Vec<u8
         }
     }
     let end = repack.end();
-    (end.map(|end| [out, end].concat().concat()), repack.sent.layers)
+    (end.map(|end| [out, end].concat().concat()), repack.layers)
 }
 
 fn entries(archive: &[u8]) -> HashMap<String, Vec<u8>> {
