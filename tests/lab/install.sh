@@ -17,6 +17,7 @@ install_missing() {
     want iptables command -v iptables
     want iproute2 command -v ip
     want skopeo command -v skopeo
+    want podman command -v podman
     want openssl command -v openssl
     want python3-venv /usr/bin/python3 -c 'import ensurepip, venv'
     want ca-certificates test -s /etc/ssl/certs/ca-certificates.crt

@@ -12,6 +12,8 @@ mod engine;
 mod faults;
 #[path = "push/memory.rs"]
 mod memory;
+#[path = "push/podman.rs"]
+mod podman;
 #[path = "push/site.rs"]
 mod site;
 #[path = "push/ssh.rs"]

@@ -131,18 +131,18 @@ impl Engine {
         self.messages(request).await?.drain(|message| report(message, &mut each)).await
     }
 
-    /// Pushes the tag of `name`, which the engine must have.
+    /// Pushes the tag of `name`, which the engine must have. None if the engine does not tell what it
+    /// pushed: Podman up to 4.3 does not.
     ///
     /// # Errors
     /// [`Error::Registry`] for what the registry refuses, [`Error::NotFound`]
-    /// when the engine has no such tag, [`Error::Protocol`] when the push ends
-    /// without telling a digest.
+    /// when the engine has no such tag.
     pub async fn push(
         &self,
         name: &Reference,
         auth: Option<&Auth>,
         mut each: impl FnMut(Progress<'_>),
-    ) -> Result<Pushed, Error> {
+    ) -> Result<Option<Pushed>, Error> {
         let request = Request::new(Method::POST, format!("/images/{}/push", name.name()))
             .query([("tag", name.tag().unwrap_or("latest"))])
             .header(REGISTRY_AUTH.clone(), &Auth::header(auth, name.registry()))?;
@@ -158,7 +158,7 @@ impl Engine {
                 report(message, &mut each);
             })
             .await?;
-        pushed.ok_or_else(|| Error::Protocol { what: "the push ended without a digest".to_owned() })
+        Ok(pushed)
     }
 
     /// The digest of the manifest that the registry has for `image`, asked by

@@ -126,6 +126,7 @@ async fn a_push_tells_its_layers_and_its_digest() {
         .push(&name(), Some(&auth), |p| events.push((p.layer.to_owned(), p.state, p.current)))
         .await;
     let pushed = pushed.unwrap();
+    let pushed = pushed.unwrap();
     assert_eq!((pushed.digest.as_str(), pushed.size), (DIGEST, 528));
     let layer = |id: &str, state, current| (id.to_owned(), state, current);
     assert_eq!(

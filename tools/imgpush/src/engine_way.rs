@@ -26,13 +26,14 @@ impl EngineWay<'_> {
         self.engine.distribution_digest(name, self.auth.as_ref()).await.ok()
     }
 
-    /// Pushes the image under one tag, and reads the digest back. None if the tag is immutable.
+    /// Pushes the image under one tag; with the digest, if the engine tells it. None if the tag is
+    /// immutable.
     pub(crate) async fn push(
         &mut self,
         id: &str,
         name: &Reference,
         step: &Step,
-    ) -> Result<Option<Pushed>, Error> {
+    ) -> Result<Option<(Option<String>, Pushed)>, Error> {
         let (mut pushed, mut layers) = self.send(id, name, step).await;
         if let Err(slipway_engine::Error::Registry { fault: RegistryFault::Unauthorized, .. }) =
             &pushed
@@ -49,13 +50,15 @@ impl EngineWay<'_> {
             }
             Err(error) => return Err(Error::from(error).about(name)),
         };
-        Ok(Some(Pushed {
-            digest: pushed.digest,
+        let digest = pushed.map(|pushed| pushed.digest);
+        let pushed = Pushed {
+            digest: digest.clone().unwrap_or_default(),
             uploaded: layers.count(LayerState::Done),
             existing: layers.count(LayerState::Exists),
             bytes: layers.bytes(),
             ..Pushed::default()
-        }))
+        };
+        Ok(Some((digest, pushed)))
     }
 
     async fn send(
@@ -63,7 +66,7 @@ impl EngineWay<'_> {
         id: &str,
         name: &Reference,
         step: &Step,
-    ) -> (Result<slipway_engine::Pushed, slipway_engine::Error>, Layers) {
+    ) -> (Result<Option<slipway_engine::Pushed>, slipway_engine::Error>, Layers) {
         let ui = &self.context.ui;
         let mut layers = Layers::default();
         let again = |error: &slipway_engine::Error| ui.warn(&format!("{error}; trying again"));

@@ -206,14 +206,16 @@ fn section(
     reference: &Reference,
     begun: Instant,
 ) -> slipway_release::Push {
+    // Podman's engine tells nothing of layers.
+    let counted = total.uploaded + total.existing > 0;
     slipway_release::Push {
         repository: Some(plan.repository.path().to_owned()),
         tags: done.tags.iter().filter_map(|tag| tag.tag().map(str::to_owned)).collect(),
         digest: Some(total.digest),
         reference: Some(reference.to_string()),
-        layers_uploaded: Some(total.uploaded),
-        layers_existing: Some(total.existing),
-        bytes_uploaded: Some(total.bytes),
+        layers_uploaded: counted.then_some(total.uploaded),
+        layers_existing: counted.then_some(total.existing),
+        bytes_uploaded: counted.then_some(total.bytes),
         already_present: Some(total.already_present),
         via: total.via.map(str::to_owned),
         compression: total.compression.map(|compression| compression.to_string()),

@@ -25,6 +25,9 @@ impl fmt::Display for Pushed {
             return f.write_str("the registry has it already");
         }
         let layers = self.uploaded + self.existing;
+        if layers == 0 {
+            return f.write_str("sent");
+        }
         write!(f, "{} of {layers} layers sent", self.uploaded)?;
         match self.via {
             Some("direct") => write!(f, ", {} compressed", megabytes(self.bytes)),

@@ -155,24 +155,26 @@ impl Push<'_> {
 
     /// The engine pushes, and the registry is asked from here.
     async fn asked(&mut self, name: &Reference, step: &Step) -> Result<Pushed, Error> {
-        let Some(pushed) = self.by_engine.push(&self.image.id, name, step).await? else {
-            return self.immutable(name).await;
-        };
+        let by_engine = self.by_engine.push(&self.image.id, name, step).await?;
+        let Some((told, pushed)) = by_engine else { return self.immutable(name).await };
         let Some(remote) = &mut self.remote else { return Err(Error::NoTag) };
         step.update("reading the digest back");
         let tag = name.tag().unwrap_or("latest");
         let found = remote.repository.manifest(tag).await;
         let found = found.map_err(|error| Error::from(error).about(name))?;
         let digest = found.as_ref().map(|found| found.digest.clone()).unwrap_or_default();
-        if digest != pushed.digest {
-            let (name, pushed) = (name.to_string(), pushed.digest);
-            return Err(Error::DigestMismatch { name, pushed, found: digest });
+        if let Some(told) = told.filter(|told| *told != digest) {
+            return Err(Error::DigestMismatch {
+                name: name.to_string(),
+                pushed: told,
+                found: digest,
+            });
         }
         if !found.is_some_and(|found| remote.learn(&found, &self.image)) {
             let id = self.image.id.clone();
             return Err(Error::OtherImage { name: name.to_string(), id });
         }
-        Ok(Pushed { via: Some("engine"), compression: Some(Compression::Gzip), ..pushed })
+        Ok(Pushed { digest, via: Some("engine"), compression: Some(Compression::Gzip), ..pushed })
     }
 
     /// All goes through the engine, since the registry cannot be asked from here.
@@ -183,11 +185,15 @@ impl Push<'_> {
         {
             return Ok(Pushed::present(digest, self.image.layers.len()));
         }
-        let Some(pushed) = by_engine.push(id, name, step).await? else {
+        let Some((told, pushed)) = by_engine.push(id, name, step).await? else {
             return self.immutable(name).await;
         };
         step.update("reading the digest back");
-        by_engine.proved(id, name, &pushed.digest).await?;
+        let told = told.ok_or_else(|| {
+            let what = "the push ended without a digest".to_owned();
+            Error::Engine(slipway_engine::Error::Protocol { what }).about(name)
+        })?;
+        by_engine.proved(id, name, &told).await?;
         Ok(Pushed { via: Some("engine"), compression: Some(Compression::Gzip), ..pushed })
     }
 
