@@ -5,6 +5,7 @@
 
 pub mod lab;
 pub mod load;
+pub mod podman;
 pub mod process;
 
 use std::path::PathBuf;

@@ -14,6 +14,8 @@ mod files;
 mod hidden;
 #[path = "build/options.rs"]
 mod options;
+#[path = "build/podman.rs"]
+mod podman;
 #[path = "build/registry.rs"]
 mod registry;
 #[path = "build/room.rs"]

@@ -109,8 +109,7 @@ impl Site {
         let mut command = tool("imgpush");
         command
             .env("DOCKER_HOST", from_run_sh("DOCKER_HOST"))
-            .env("HTTPS_PROXY", &self.proxy.url)
-            .env("SSL_CERT_FILE", from_run_sh("LAB_CA"))
+            .envs(self.environment())
             .env("XDG_CACHE_HOME", self.memory.path());
         command
     }
@@ -131,8 +130,13 @@ impl Site {
     /// A program that speaks to the registry by itself, such as skopeo.
     pub(crate) fn other(&self, program: &str) -> Command {
         let mut command = Command::new(program);
-        command.env("HTTPS_PROXY", &self.proxy.url).env("SSL_CERT_FILE", from_run_sh("LAB_CA"));
+        command.envs(self.environment());
         command
+    }
+
+    /// The way to the registry.
+    pub(crate) fn environment(&self) -> [(&'static str, String); 2] {
+        [("HTTPS_PROXY", self.proxy.url.clone()), ("SSL_CERT_FILE", from_run_sh("LAB_CA"))]
     }
 }
 
