@@ -5,7 +5,8 @@ use std::time::Duration;
 use slipway_release::Health;
 use slipway_shell::{Step, Ui};
 
-use crate::plan::{Plan, Probe};
+use crate::plan::Plan;
+use crate::probe::Probe;
 use crate::timeline::millis;
 use crate::watch::{Seen, Watch};
 
@@ -19,7 +20,7 @@ pub(crate) struct Board<'a> {
 
 impl<'a> Board<'a> {
     pub(crate) fn new(plan: &Plan, ui: &'a Ui, step: &'a Step) -> Self {
-        let watch = |probe: &Probe| Watch::new(probe.name(), plan.consecutive);
+        let watch = |probe: &Probe| Watch::new(&probe.name, plan.consecutive);
         Self { ui, step, watches: plan.probes.iter().map(watch).collect() }
     }
 
@@ -65,8 +66,16 @@ impl<'a> Board<'a> {
 
 /// How it went well, in a few words.
 pub(crate) fn summary(health: &Health) -> String {
-    let [only] = health.targets.as_slice() else {
-        return format!("all {} healthy", health.targets.len());
+    let only = match health.targets.as_slice() {
+        [only] => only,
+        all if all.iter().all(|target| target.healthy) => {
+            return format!("all {} healthy", all.len());
+        }
+        some => {
+            let healthy = some.iter().find(|target| target.healthy);
+            let url = healthy.map(|target| target.url.as_str()).unwrap_or_default();
+            return format!("{url} is healthy");
+        }
     };
     match &only.version {
         Some(version) => format!("healthy, version {version}"),

@@ -45,6 +45,30 @@ pub(crate) enum Error {
         /// Why not.
         reason: String,
     },
+    /// A file that an option names cannot be used.
+    #[error("--{option} {path}: {reason}")]
+    File {
+        /// The option.
+        option: &'static str,
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Options that cannot be met together.
+    #[error("{reason}")]
+    Contradiction {
+        /// Which, and why.
+        reason: &'static str,
+        /// What to do instead.
+        hint: &'static str,
+    },
+    /// A container that nothing can be waited for.
+    #[error("the container {name} has no HEALTHCHECK, so nothing tells whether it is healthy")]
+    NoHealthCheck {
+        /// The container.
+        name: String,
+    },
     /// The deadline passed.
     #[error("not healthy within {limit}: {}", unhealthy(health))]
     Deadline {
@@ -95,6 +119,12 @@ impl From<Error> for Failure {
                 (Code::Usage, "ask an http:// or https:// target, or leave out --expect-…")
             }
             Error::Request { .. } => (Code::Usage, "healthwait --help shows the forms"),
+            Error::File { .. } => (Code::FileUnreadable, "give a file that this user can read"),
+            Error::Contradiction { hint, .. } => (Code::Usage, *hint),
+            Error::NoHealthCheck { .. } => (
+                Code::Usage,
+                "give its image a HEALTHCHECK, or wait for its port with http:// or tcp://",
+            ),
             Error::Deadline { mismatch: true, .. } => (
                 Code::DeadlineExceeded,
                 "another release answers there; if the target is not part of this release, add \

@@ -5,18 +5,24 @@
 //! all are healthy or the deadline passes. What was seen is written either way.
 
 mod board;
+mod container;
 mod error;
 mod options;
 mod plan;
 mod poll;
+mod probe;
+mod reach;
+mod refusal;
 mod text;
 mod timeline;
+mod via;
 mod watch;
 
 use std::cell::RefCell;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use slipway_release::{Document, Failure, Health};
 use slipway_shell::{Context, Step, Tool};
 use tokio::time::{Instant, timeout};
@@ -24,8 +30,8 @@ use tokio::time::{Instant, timeout};
 use board::Board;
 use error::Error;
 pub use options::Options;
-use plan::{Plan, Probe};
-pub use text::{HeaderFromEnv, Pattern, RequestHeader, Text};
+use plan::Plan;
+pub use text::{HeaderFromEnv, Method, Pattern, RequestHeader, Text};
 
 /// The tool.
 pub struct HealthWait;
@@ -35,6 +41,8 @@ enum End {
     Healthy,
     Deadline,
     Interrupted,
+    /// What leads to the targets will not let us.
+    Refused(Failure),
 }
 
 impl Tool for HealthWait {
@@ -68,11 +76,12 @@ impl Tool for HealthWait {
                 Err(Error::Deadline { health, limit: options.timeout, mismatch }.into())
             }
             End::Interrupted => Err(Error::Interrupted { health }.into()),
+            End::Refused(failure) => Err(failure),
         }
     }
 }
 
-/// Polls all targets until the end, whichever it is; answers also what was seen, and whether a
+/// Polls all targets beside each other until the end, whichever it is; answers also what was seen, and whether a
 /// target was refused for its version alone.
 async fn wait(plan: &Plan, context: &Context, step: &Step) -> (End, Health, bool) {
     let begun = Instant::now();
@@ -82,12 +91,15 @@ async fn wait(plan: &Plan, context: &Context, step: &Step) -> (End, Health, bool
         let record = move |seen| board.borrow_mut().record(index, begun.elapsed(), seen);
         poll::until_healthy(plan.interval, || probe.ask(), record)
     });
+    let mut polls: FuturesUnordered<_> = polls.collect();
+    let enough = async { while polls.next().await.is_some() && !plan.any {} };
     let end = tokio::select! {
         biased;
-        all = timeout(plan.timeout, join_all(polls)) => match all {
-            Ok(_) => End::Healthy,
+        enough = timeout(plan.timeout, enough) => match enough {
+            Ok(()) => End::Healthy,
             Err(_) => End::Deadline,
         },
+        failure = plan.reach.refused() => End::Refused(failure),
         () = context.cancelled.cancelled() => End::Interrupted,
     };
     let board = board.borrow();
@@ -99,7 +111,7 @@ fn silent(plan: &Plan, health: &Health) -> Option<String> {
     let expected = plan.expected_version()?;
     let asked = plan.probes.iter().zip(&health.targets);
     let silent: Vec<&str> = asked
-        .filter(|(probe, seen)| matches!(probe, Probe::Http { .. }) && seen.version.is_none())
+        .filter(|(probe, seen)| probe.answers() && seen.healthy && seen.version.is_none())
         .map(|(_, seen)| seen.url.as_str())
         .collect();
     if silent.is_empty() {

@@ -6,20 +6,24 @@ use clap::Args;
 use http::HeaderName;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use slipway_probe::{HeaderIs, JsonEquals, Pointer, StatusSet, Target};
+use slipway_probe::{HeaderIs, JsonEquals, Pointer, Proxies, Resolve, StatusSet, Target, Version};
 use slipway_shell::Span;
 
-use crate::text::{HeaderFromEnv, HeaderParser, Pattern, RequestHeader, Text};
+use crate::text::{HeaderFromEnv, Method, Pattern, RequestHeader, SecretParser, Text};
 
 /// Waits until services answer as they should
 ///
 /// Without targets it waits for the hosts that remote-swap deployed to, as the document names
 /// them. If the document names a release, an answer that tells another version does not count.
 /// All targets have to be healthy before the deadline passes (exit 124).
+///
+/// Targets: http://HOST[:PORT]/PATH and https://…, h2c://… (HTTP/2 without TLS),
+/// http+unix:///SOCKET:/PATH, tcp://HOST:PORT, tls://HOST:PORT (a certificate that is trusted),
+/// unix:///SOCKET, and container://NAME (its own HEALTHCHECK, as the engine tells it).
 #[derive(Args, Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Options {
-    /// What to wait for: http://HOST[:PORT]/PATH, https://… or tcp://HOST:PORT
+    /// What to wait for, such as http://HOST:PORT/PATH or tcp://HOST:PORT
     #[arg(value_name = "TARGET")]
     pub target: Vec<Text<Target>>,
 
@@ -72,10 +76,68 @@ pub struct Options {
 
     /// A header to send, Host included (repeatable)
     #[arg(
-        long, value_name = "NAME: VALUE", value_parser = HeaderParser, help_heading = "Request"
+        long, value_name = "NAME: VALUE", value_parser = SecretParser::<RequestHeader>::new(),
+        help_heading = "Request"
     )]
     pub header: Vec<Text<RequestHeader>>,
     /// A header to send whose value is in an environment variable (repeatable)
     #[arg(long, value_name = "NAME=VARIABLE", help_heading = "Request")]
     pub header_env: Vec<Text<HeaderFromEnv>>,
+    /// The method [default: GET, or POST where there is a body]
+    #[arg(long, value_name = "METHOD", help_heading = "Request")]
+    pub method: Option<Text<Method>>,
+    /// The body to send, or the file that holds it
+    #[arg(long, value_name = "TEXT|@FILE", help_heading = "Request")]
+    pub body: Option<String>,
+    /// How many redirects to follow; an answer that is one counts as it is otherwise
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Request")]
+    pub follow: u8,
+    /// The only version of HTTP to speak, 1.1 or 2 [default: what TLS settles, without TLS 1.1]
+    #[arg(long, value_name = "VERSION", help_heading = "Request")]
+    pub http_version: Option<Text<Version>>,
+
+    /// End when one target is healthy, instead of all
+    #[arg(long, help_heading = "Waiting")]
+    pub any: bool,
+
+    /// Connect to these addresses, whatever the resolver says (repeatable)
+    #[arg(long, value_name = "HOST:PORT:ADDRESS[,…]", help_heading = "Connection")]
+    pub resolve: Vec<Text<Resolve>>,
+    /// Go through an HTTP proxy: its URL, or env for what http_proxy and its like say
+    #[arg(
+        long, value_name = "URL|env", value_parser = SecretParser::<Proxies>::new(),
+        help_heading = "Connection"
+    )]
+    pub proxy: Option<Text<Proxies>>,
+    /// Trust these certificate authorities, and not the system's
+    #[arg(long, value_name = "FILE", help_heading = "Connection")]
+    pub ca_file: Option<String>,
+    /// The certificate to show to servers that want one, with its chain
+    #[arg(long, value_name = "FILE", help_heading = "Connection")]
+    pub client_cert: Option<String>,
+    /// Its private key [default: in the same file]
+    #[arg(long, value_name = "FILE", help_heading = "Connection")]
+    pub client_key: Option<String>,
+
+    /// Reach all targets from this host, through one SSH connection to it
+    #[arg(long, value_name = "ssh://USER@HOST[:PORT]", help_heading = "SSH")]
+    pub via: Option<String>,
+    /// A private key [default: the agent's, then those in ~/.ssh] (repeatable)
+    #[arg(long, value_name = "FILE", help_heading = "SSH")]
+    pub identity: Vec<String>,
+    /// The environment variable that holds a private key
+    #[arg(long, value_name = "NAME", help_heading = "SSH")]
+    pub identity_env: Option<String>,
+    /// The file of known host keys [default: ~/.ssh/known_hosts and the system's]
+    #[arg(long, value_name = "FILE", help_heading = "SSH")]
+    pub known_hosts: Option<String>,
+    /// The fingerprint of a host key to accept, instead of known_hosts (repeatable)
+    #[arg(long, value_name = "SHA256:…", help_heading = "SSH")]
+    pub host_key: Vec<String>,
+    /// How long connecting and logging in may take
+    #[arg(long, value_name = "DURATION", default_value_t = Span::secs(20), help_heading = "SSH")]
+    pub connect_timeout: Span,
+    /// With --via: the engine's socket on the host, for container targets
+    #[arg(long, value_name = "PATH", default_value = "/var/run/docker.sock", help_heading = "SSH")]
+    pub docker_socket: String,
 }

@@ -4,12 +4,14 @@ use std::fmt::Display;
 use std::rc::Rc;
 use std::time::Duration;
 
-use slipway_probe::{Address, Expectation, Request, Target, Url, VersionProof, VersionSource};
+use bytes::Bytes;
+use slipway_probe::{Expectation, Request, Target, VersionProof, VersionSource};
 use slipway_release::{Deploy, Document, Failure, Image, Outcome, Push};
 
 use crate::Options;
 use crate::error::Error;
-use crate::watch::Seen;
+use crate::probe::{Asked, Probe, Way};
+use crate::reach::Reach;
 
 /// All that the waiting needs.
 #[derive(Debug)]
@@ -21,14 +23,10 @@ pub(crate) struct Plan {
     pub(crate) consecutive: u32,
     pub(crate) interval: Duration,
     pub(crate) timeout: Duration,
+    /// Whether one healthy target is enough.
+    pub(crate) any: bool,
+    pub(crate) reach: Rc<Reach>,
     expected: Option<String>,
-}
-
-/// One target with what is asked of it.
-#[derive(Debug)]
-pub(crate) enum Probe {
-    Http { name: String, url: Url, request: Request, expectation: Rc<Expectation> },
-    Tcp { name: String, address: Address, limit: Duration },
 }
 
 impl Plan {
@@ -46,12 +44,24 @@ impl Plan {
         };
         let names = release(options, document)?;
         let expectation = Rc::new(expectation(options, names.clone()));
-        let headers = headers(options, variable)?;
+        let headers = headers(options, &variable)?;
+        let reach = Reach::new(options, targets.iter().map(|(_, target)| target), &variable)?;
+        let (reach, body) = (Rc::new(reach), body(options)?);
+        let way = |target| way(target, options, &headers, body.as_ref());
         let probes: Vec<Probe> = targets
             .into_iter()
-            .map(|(name, target)| probe(name, target, options, &headers, &expectation))
+            .map(|(name, target)| {
+                let (expectation, reach) = (Rc::clone(&expectation), Rc::clone(&reach));
+                Ok(Probe {
+                    name,
+                    way: way(target)?,
+                    limit: options.try_timeout.0,
+                    expectation,
+                    reach,
+                })
+            })
             .collect::<Result<_, Error>>()?;
-        if judges_answers(options) && !probes.iter().any(|p| matches!(p, Probe::Http { .. })) {
+        if judges_answers(options) && !probes.iter().any(Probe::answers) {
             return Err(Error::NoAnswerToJudge.into());
         }
         Ok(Self {
@@ -60,13 +70,15 @@ impl Plan {
             consecutive: options.consecutive.get(),
             interval: options.interval.0,
             timeout: options.timeout.0,
+            any: options.any,
+            reach,
             expected: names.into_iter().next(),
         })
     }
 
     /// The targets for a line of text.
     pub(crate) fn names(&self) -> String {
-        listed(&self.probes.iter().map(Probe::name).collect::<Vec<_>>(), ", ")
+        listed(&self.probes.iter().map(|probe| &probe.name).collect::<Vec<_>>(), ", ")
     }
 
     /// The release that should answer, under the name that people know it by.
@@ -85,6 +97,9 @@ pub(crate) fn listed(texts: &[impl Display], separator: &str) -> String {
 }
 
 type Named = (String, Target);
+
+/// Names and values.
+type Headers = Vec<(String, String)>;
 
 /// The targets of the document: where the release was deployed to, or served already. Beside them
 /// the hosts that have no address to ask.
@@ -158,10 +173,7 @@ fn judges_answers(options: &Options) -> bool {
 }
 
 /// The headers to send, with their values.
-fn headers(
-    options: &Options,
-    variable: impl Fn(&str) -> Option<String>,
-) -> Result<Vec<(String, String)>, Error> {
+fn headers(options: &Options, variable: impl Fn(&str) -> Option<String>) -> Result<Headers, Error> {
     let mut headers = vec![(
         "user-agent".to_owned(),
         concat!("healthwait/", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -187,49 +199,44 @@ fn headers(
     Ok(headers)
 }
 
-fn probe(
-    name: String,
-    target: Target,
-    options: &Options,
-    headers: &[(String, String)],
-    expectation: &Rc<Expectation>,
-) -> Result<Probe, Error> {
-    let limit = options.try_timeout.0;
-    let url = match target {
-        Target::Tcp(address) => return Ok(Probe::Tcp { name, address, limit }),
-        Target::Http(url) => url,
+/// What is sent as a body.
+fn body(options: &Options) -> Result<Option<Bytes>, Error> {
+    let Some(text) = &options.body else { return Ok(None) };
+    let Some(path) = text.strip_prefix('@') else {
+        return Ok(Some(Bytes::copy_from_slice(text.as_bytes())));
     };
-    let request = Request::of_url(&url, limit).and_then(|request| {
-        headers.iter().try_fold(request, |request, (name, value)| request.header(name, value))
-    });
-    let request = request.map_err(|error| Error::Request { reason: error.to_string() })?;
-    Ok(Probe::Http { name, url, request, expectation: Rc::clone(expectation) })
+    let wrong = |error: std::io::Error| Error::File {
+        option: "body",
+        path: format!("@{path}"),
+        reason: error.to_string().split(" (os error").next().unwrap_or_default().to_lowercase(),
+    };
+    std::fs::read(path).map(|bytes| Some(bytes.into())).map_err(wrong)
 }
 
-impl Probe {
-    /// The target as it was given.
-    pub(crate) fn name(&self) -> &str {
-        match self {
-            Self::Http { name, .. } | Self::Tcp { name, .. } => name,
-        }
+fn way(
+    target: Target,
+    options: &Options,
+    headers: &Headers,
+    body: Option<&Bytes>,
+) -> Result<Way, Error> {
+    let url = match target {
+        Target::Http(url) => url,
+        Target::Tcp(address) => return Ok(Way::Tcp(address)),
+        Target::Tls(address) => return Ok(Way::Tls(address)),
+        Target::Unix(socket) => return Ok(Way::Unix(socket)),
+        Target::Container(name) => return Ok(Way::Container(name)),
+    };
+    let request = Request::of_url(&url, options.try_timeout.0).and_then(|request| {
+        headers.iter().try_fold(request, |request, (name, value)| request.header(name, value))
+    });
+    let mut request = request.map_err(|error| Error::Request { reason: error.to_string() })?;
+    if let Some(body) = body {
+        request = request.method(http::Method::POST).body(body.clone());
     }
-
-    /// One try.
-    pub(crate) async fn ask(&self) -> Seen {
-        let (url, request, expectation) = match self {
-            Self::Http { url, request, expectation, .. } => (url, request, expectation),
-            Self::Tcp { address, limit, .. } => {
-                return match slipway_probe::tcp(address, *limit).await {
-                    Ok(latency) => Seen::accepted(latency),
-                    Err(error) => Seen::failed(&error),
-                };
-            }
-        };
-        match slipway_probe::http(url, request).await {
-            Ok(answer) => Seen::answered(&answer, expectation),
-            Err(error) => Seen::failed(&error),
-        }
+    if let Some(method) = &options.method {
+        request = request.method(method.value.0.clone());
     }
+    Ok(Way::Http(Box::new(Asked { url, request })))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::fmt;
+use std::marker::PhantomData;
 use std::str::FromStr;
 
 use clap::builder::TypedValueParser;
@@ -118,25 +119,57 @@ impl FromStr for RequestHeader {
     }
 }
 
-/// Reads a [`RequestHeader`] for clap. Its own way of telling what is wrong would repeat the text,
-/// which may be a secret out of the environment.
-#[derive(Clone)]
-pub(crate) struct HeaderParser;
+/// Reads a value that may hold a secret, and may stand in the environment. clap's own way of telling
+/// what is wrong would repeat it.
+pub(crate) struct SecretParser<T>(PhantomData<fn() -> T>);
 
-impl TypedValueParser for HeaderParser {
-    type Value = Text<RequestHeader>;
+impl<T> SecretParser<T> {
+    pub(crate) fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<T> Clone for SecretParser<T> {
+    fn clone(&self) -> Self {
+        Self::new()
+    }
+}
+
+impl<T> TypedValueParser for SecretParser<T>
+where
+    T: FromStr<Err: fmt::Display> + Clone + Send + Sync + 'static,
+{
+    type Value = Text<T>;
 
     fn parse_ref(
         &self,
         command: &Command,
-        _: Option<&Arg>,
+        arg: Option<&Arg>,
         value: &OsStr,
     ) -> Result<Self::Value, clap::Error> {
         let text = value.to_str().ok_or_else(|| "it is not UTF-8".to_owned());
         text.and_then(str::parse).map_err(|reason| {
-            clap::Error::raw(ErrorKind::ValueValidation, format!("--header: {reason}\n"))
+            let option = arg.and_then(Arg::get_long).unwrap_or_default();
+            clap::Error::raw(ErrorKind::ValueValidation, format!("--{option}: {reason}\n"))
                 .with_cmd(command)
         })
+    }
+}
+
+/// The method of a request.
+#[derive(Clone, Debug)]
+pub struct Method(pub http::Method);
+
+impl FromStr for Method {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("\"{text}\" is not a method, such as HEAD or POST");
+        // CONNECT asks for a tunnel, which is no answer that could be judged.
+        match text.to_ascii_uppercase().parse() {
+            Ok(http::Method::CONNECT) | Err(_) => Err(wrong()),
+            Ok(method) => Ok(Self(method)),
+        }
     }
 }
 

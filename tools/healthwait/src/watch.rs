@@ -5,6 +5,7 @@ use std::time::Duration;
 use slipway_probe::{Answer, Expectation, ProbeError, Verdict};
 use slipway_release::HealthTarget;
 
+use crate::container::Checked;
 use crate::timeline::{Timeline, millis};
 
 /// How many changes of a target are told before they are told less often.
@@ -55,6 +56,16 @@ impl Seen {
 
     pub(crate) fn accepted(latency: Duration) -> Self {
         Self { reason: None, latency: Some(latency), answer: None }
+    }
+
+    /// What an engine told of a container.
+    pub(crate) fn checked(checked: Result<Checked, ProbeError>) -> Self {
+        match checked {
+            Ok(checked) => {
+                Self { reason: checked.reason, latency: Some(checked.latency), answer: None }
+            }
+            Err(error) => Self::failed(&error),
+        }
     }
 
     pub(crate) fn failed(error: &ProbeError) -> Self {

@@ -101,7 +101,8 @@ pub(crate) fn show(value: &Value) -> String {
 }
 
 /// At most 80 characters of a text from outside, none of them a control character.
-pub(crate) fn cut(text: &str) -> String {
+#[must_use]
+pub fn cut(text: &str) -> String {
     let clean = |c: char| if c.is_control() { '\u{fffd}' } else { c };
     let mut chars = text.chars().map(clean);
     let mut head: String = chars.by_ref().take(80).collect();

@@ -129,6 +129,7 @@ mod tests {
             body: body.as_bytes().to_vec(),
             cut: false,
             elapsed: Duration::ZERO,
+            certificate_not_after: None,
         }
     }
 

@@ -42,7 +42,7 @@ fn the_arguments_go_before_the_document() {
     });
     let plan = plan(&["http://b/health", "tcp://c:1"], document).unwrap();
     assert_eq!(plan.names(), "http://b/health, tcp://c:1");
-    let Probe::Http { expectation, .. } = &plan.probes[0] else { panic!("not HTTP") };
+    let expectation = &plan.probes[0].expectation;
     assert_eq!(expectation.version.expected, ["v2", "abc", "sha256:1"]);
     assert!(!expectation.version.required);
     assert_eq!(plan.expected_version(), Some("v2"));
@@ -52,7 +52,7 @@ fn the_arguments_go_before_the_document() {
 fn a_version_can_be_named_or_left_unchecked() {
     let document = json!({"image": {"tag": "v2"}});
     let named = plan(&["http://a", "--expect-version=v3"], document.clone()).unwrap();
-    let Probe::Http { expectation, .. } = &named.probes[0] else { panic!("not HTTP") };
+    let expectation = &named.probes[0].expectation;
     assert_eq!(expectation.version.expected, ["v3"]);
     assert!(expectation.version.required);
     let any = plan(&["http://a", "--no-version-check"], document.clone()).unwrap();

@@ -1,0 +1,69 @@
+//! One target and one try of it.
+
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+
+use slipway_probe::{Address, Expectation, Request, Url};
+
+use crate::reach::Reach;
+use crate::watch::Seen;
+
+/// One target with what is asked of it.
+#[derive(Debug)]
+pub(crate) struct Probe {
+    /// The target as it was given.
+    pub(crate) name: String,
+    pub(crate) way: Way,
+    /// The deadline of a try.
+    pub(crate) limit: Duration,
+    pub(crate) expectation: Rc<Expectation>,
+    pub(crate) reach: Rc<Reach>,
+}
+
+/// How it is asked.
+#[derive(Debug)]
+pub(crate) enum Way {
+    Http(Box<Asked>),
+    Tcp(Address),
+    Tls(Address),
+    Unix(PathBuf),
+    Container(String),
+}
+
+/// A URL and its request.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(crate) url: Url,
+    pub(crate) request: Request,
+}
+
+impl Probe {
+    /// Whether there are answers that conditions can be about.
+    pub(crate) fn answers(&self) -> bool {
+        matches!(self.way, Way::Http(_))
+    }
+
+    /// One try.
+    pub(crate) async fn ask(&self) -> Seen {
+        let prober = self.reach.prober();
+        let opened = match &self.way {
+            Way::Http(asked) => {
+                return match prober.http(&asked.url, &asked.request).await {
+                    Ok(answer) => Seen::answered(&answer, &self.expectation),
+                    Err(error) => Seen::failed(&error),
+                };
+            }
+            Way::Container(name) => {
+                return Seen::checked(self.reach.container(name, self.limit).await);
+            }
+            Way::Tcp(address) => prober.tcp(address, self.limit).await,
+            Way::Tls(address) => prober.tls(address, self.limit).await,
+            Way::Unix(socket) => prober.unix(socket, self.limit).await,
+        };
+        match opened {
+            Ok(opened) => Seen::accepted(opened.elapsed),
+            Err(error) => Seen::failed(&error),
+        }
+    }
+}
