@@ -18,6 +18,8 @@ use crate::via::Via;
 pub(crate) struct Checked {
     /// Why it is not healthy, if it is not.
     pub(crate) reason: Option<String>,
+    /// Whether it has ended, so that it will hardly become healthy.
+    pub(crate) ended: bool,
     /// How long the engine took to tell.
     pub(crate) latency: Duration,
 }
@@ -97,7 +99,9 @@ impl Containers {
         let deadline = Deadline::new(limit);
         let found = deadline.within(Phase::Waiting, self.find(name)).await??;
         let latency = deadline.elapsed();
-        let reason = match found.map(|found| found.state.meaning()) {
+        let meaning = found.map(|found| found.state.meaning());
+        let ended = matches!(meaning, Some(Meaning::Exited(_)));
+        let reason = match meaning {
             Some(Meaning::Healthy) => None,
             Some(Meaning::Not(reason) | Meaning::Exited(reason)) => Some(reason),
             Some(Meaning::Unchecked) => {
@@ -108,7 +112,7 @@ impl Containers {
             }
             None => Some("no such container".to_owned()),
         };
-        Ok(Checked { reason, latency })
+        Ok(Checked { reason, ended, latency })
     }
 
     async fn find(&self, name: &str) -> Result<Option<Found>, ProbeError> {

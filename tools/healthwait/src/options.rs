@@ -6,10 +6,14 @@ use clap::Args;
 use http::HeaderName;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use slipway_probe::{HeaderIs, JsonEquals, Pointer, Proxies, Resolve, StatusSet, Target, Version};
+use slipway_probe::{
+    HeaderIs, JsonCondition, Pointer, Proxies, Resolve, StatusSet, Target, Version,
+};
 use slipway_shell::Span;
 
-use crate::text::{HeaderFromEnv, Method, Pattern, RequestHeader, SecretParser, Text};
+use crate::text::{
+    Factor, HeaderFromEnv, Method, Pattern, Percent, RequestHeader, SecretParser, Text,
+};
 
 /// Waits until services answer as they should
 ///
@@ -20,25 +24,39 @@ use crate::text::{HeaderFromEnv, Method, Pattern, RequestHeader, SecretParser, T
 /// Targets: http://HOST[:PORT]/PATH and https://…, h2c://… (HTTP/2 without TLS),
 /// http+unix:///SOCKET:/PATH, tcp://HOST:PORT, tls://HOST:PORT (a certificate that is trusted),
 /// unix:///SOCKET, and container://NAME (its own HEALTHCHECK, as the engine tells it).
+///
+/// A command after -- runs once they are, and its exit status is that of healthwait. With a document
+/// on stdin the command's stdout goes to stderr, and the document is written when it ends; without
+/// one healthwait turns into the command, and writes no document.
 #[derive(Args, Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Options {
     /// What to wait for, such as http://HOST:PORT/PATH or tcp://HOST:PORT
     #[arg(value_name = "TARGET")]
     pub target: Vec<Text<Target>>,
+    /// A command to run once all is healthy, after --
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
 
-    /// The statuses that are good, such as 200, 2xx or 200-299,401
-    #[arg(long, value_name = "SET", default_value = "2xx", help_heading = "Conditions")]
-    pub expect_status: Text<StatusSet>,
+    /// The statuses that are good, such as 200, 2xx or 200-299,401 [default: 2xx; with --not any]
+    #[arg(long, value_name = "SET", help_heading = "Conditions")]
+    pub expect_status: Option<Text<StatusSet>>,
     /// A regular expression that the body has to match (its first 64 KiB)
     #[arg(long, value_name = "REGEX", help_heading = "Conditions")]
     pub expect_body: Option<Text<Pattern>>,
-    /// A JSON pointer into the body and its value, such as /status=ok or /ready=true (repeatable)
-    #[arg(long, value_name = "POINTER=VALUE", help_heading = "Conditions")]
-    pub expect_json: Vec<Text<JsonEquals>>,
-    /// A header that the answer has to have, with exactly this value if one is given (repeatable)
-    #[arg(long, value_name = "NAME[: VALUE]", help_heading = "Conditions")]
+    /// What a JSON pointer into the body has to find: /ready, /status=ok, /lag<=5, or with another
+    /// of = != < <= > >= =~REGEX (repeatable)
+    #[arg(long, value_name = "POINTER[OP VALUE]", help_heading = "Conditions")]
+    pub expect_json: Vec<Text<JsonCondition>>,
+    /// A header that the answer has to have: NAME, 'NAME: VALUE' or NAME=~REGEX (repeatable)
+    #[arg(long, value_name = "HEADER", help_heading = "Conditions")]
     pub expect_header: Vec<Text<HeaderIs>>,
+    /// How long a try may take: name look-up, connection, TLS and answer
+    #[arg(long, value_name = "DURATION", help_heading = "Conditions")]
+    pub expect_latency: Option<Span>,
+    /// How long the certificate has to stay valid, such as 14d
+    #[arg(long, value_name = "DURATION", help_heading = "Conditions")]
+    pub expect_certificate: Option<Span>,
     /// The version that has to answer [default: the release in the document]
     #[arg(long, value_name = "VERSION", help_heading = "Conditions")]
     pub expect_version: Option<String>,
@@ -52,17 +70,35 @@ pub struct Options {
     #[arg(long, value_name = "NAME", default_value = "x-app-version", help_heading = "Conditions")]
     pub version_header: Text<HeaderName>,
 
+    /// Wait until the targets are gone: until they do not answer any more, or not in a way that meets
+    /// the conditions. The release in the document is no condition then
+    #[arg(long, help_heading = "Conditions")]
+    pub not: bool,
+
     /// How many good answers in a row make a target healthy
     // One could be the last of a container that is about to stop, or the first of one that is
-    // about to crash; a second one an interval later costs next to nothing.
+    // about to crash; a second one some milliseconds later costs next to nothing.
     #[arg(long, value_name = "N", default_value = "2", help_heading = "Waiting")]
     pub consecutive: NonZeroU32,
-    /// From the start of a try to the start of the next
-    #[arg(
-        long, value_name = "DURATION", default_value_t = Span::millis(250),
-        help_heading = "Waiting"
-    )]
-    pub interval: Span,
+    /// How long a target has to give good answers, and no other ones, to be healthy
+    #[arg(long, value_name = "DURATION", default_value_t = Span::millis(0), help_heading = "Waiting")]
+    pub stable: Span,
+    /// From the start of a try to the start of the next [default: 10ms, growing to 50ms]
+    #[arg(long, value_name = "DURATION", help_heading = "Waiting")]
+    pub interval: Option<Span>,
+    /// Let the interval grow to this while a target is not well
+    #[arg(long, value_name = "DURATION", help_heading = "Waiting")]
+    pub max_interval: Option<Span>,
+    /// What a growing interval is multiplied by from try to try
+    #[arg(long, value_name = "FACTOR", default_value = "2", help_heading = "Waiting")]
+    pub backoff: Text<Factor>,
+    /// By how much an interval may be shorter, at random
+    #[arg(long, value_name = "PERCENT", default_value = "10%", help_heading = "Waiting")]
+    pub jitter: Text<Percent>,
+    /// Give up at what waiting hardly mends: an unexpected 4xx (but 408, 425 and 429), a certificate
+    /// for another name, a container that has ended
+    #[arg(long, help_heading = "Waiting")]
+    pub fail_fast: bool,
     /// The deadline of one try: name look-up, connection, TLS and answer
     #[arg(
         long, value_name = "DURATION", default_value_t = Span::secs(2), help_heading = "Waiting"

@@ -5,13 +5,15 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use slipway_probe::{Expectation, Request, Target, VersionProof, VersionSource};
-use slipway_release::{Deploy, Document, Failure, Image, Outcome, Push};
+use slipway_probe::{Request, Target};
+use slipway_release::{Deploy, Document, Failure, Outcome};
 
-use crate::Options;
 use crate::error::Error;
+use crate::pace::Pace;
 use crate::probe::{Asked, Probe, Way};
 use crate::reach::Reach;
+use crate::watch::Rule;
+use crate::{Options, conditions};
 
 /// All that the waiting needs.
 #[derive(Debug)]
@@ -20,8 +22,8 @@ pub(crate) struct Plan {
     pub(crate) probes: Vec<Probe>,
     /// Deployed hosts that cannot be asked.
     pub(crate) without_url: Vec<String>,
-    pub(crate) consecutive: u32,
-    pub(crate) interval: Duration,
+    pub(crate) rule: Rule,
+    pub(crate) pace: Pace,
     pub(crate) timeout: Duration,
     /// Whether one healthy target is enough.
     pub(crate) any: bool,
@@ -42,8 +44,8 @@ impl Plan {
             let given = options.target.iter();
             (given.map(|target| (target.text.clone(), target.value.clone())).collect(), vec![])
         };
-        let names = release(options, document)?;
-        let expectation = Rc::new(expectation(options, names.clone()));
+        let names = conditions::release(options, document)?;
+        let expectation = Rc::new(conditions::expectation(options, names.clone()));
         let headers = headers(options, &variable)?;
         let reach = Reach::new(options, targets.iter().map(|(_, target)| target), &variable)?;
         let (reach, body) = (Rc::new(reach), body(options)?);
@@ -61,14 +63,14 @@ impl Plan {
                 })
             })
             .collect::<Result<_, Error>>()?;
-        if judges_answers(options) && !probes.iter().any(Probe::answers) {
+        if conditions::judge_answers(options) && !probes.iter().any(Probe::answers) {
             return Err(Error::NoAnswerToJudge.into());
         }
         Ok(Self {
-            probes,
             without_url,
-            consecutive: options.consecutive.get(),
-            interval: options.interval.0,
+            rule: conditions::rule(options),
+            pace: conditions::pace(options, probes.len())?,
+            probes,
             timeout: options.timeout.0,
             any: options.any,
             reach,
@@ -132,44 +134,6 @@ fn deployed(deploy: Option<Deploy>) -> Result<(Vec<Named>, Vec<String>), Error> 
         return Err(Error::NoTarget { reason });
     }
     Ok((targets, without_url))
-}
-
-/// The names of the release that should answer; none if that is not to be checked.
-fn release(options: &Options, document: &Document) -> Result<Vec<String>, Failure> {
-    match (&options.expect_version, options.no_version_check) {
-        (Some(_), true) => Err(Error::VersionContradiction.into()),
-        (Some(version), false) => Ok(vec![version.clone()]),
-        (None, true) => Ok(Vec::new()),
-        (None, false) => {
-            let image: Image = document.get()?.unwrap_or_default();
-            let push: Push = document.get()?.unwrap_or_default();
-            let names = [image.tag, image.revision, push.digest];
-            Ok(names.into_iter().flatten().filter(|name| !name.is_empty()).collect())
-        }
-    }
-}
-
-fn expectation(options: &Options, expected: Vec<String>) -> Expectation {
-    let source = VersionSource {
-        pointer: options.version_pointer.value.clone(),
-        header: options.version_header.value.clone(),
-    };
-    Expectation {
-        statuses: options.expect_status.value.clone(),
-        body: options.expect_body.as_ref().map(|pattern| pattern.value.0.clone()),
-        json: options.expect_json.iter().map(|equals| equals.value.clone()).collect(),
-        headers: options.expect_header.iter().map(|header| header.value.clone()).collect(),
-        version: VersionProof { source, expected, required: options.expect_version.is_some() },
-    }
-}
-
-/// Whether conditions were set that only an answer can meet. The document's release is none of
-/// them: it is checked where it can be.
-fn judges_answers(options: &Options) -> bool {
-    options.expect_body.is_some()
-        || !options.expect_json.is_empty()
-        || !options.expect_header.is_empty()
-        || options.expect_version.is_some()
 }
 
 /// The headers to send, with their values.

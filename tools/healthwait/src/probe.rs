@@ -7,7 +7,7 @@ use std::time::Duration;
 use slipway_probe::{Address, Expectation, Request, Url};
 
 use crate::reach::Reach;
-use crate::watch::Seen;
+use crate::seen::Seen;
 
 /// One target with what is asked of it.
 #[derive(Debug)]
@@ -55,14 +55,18 @@ impl Probe {
                 };
             }
             Way::Container(name) => {
-                return Seen::checked(self.reach.container(name, self.limit).await);
+                let checked = self.reach.container(name, self.limit).await;
+                return Seen::checked(checked, &self.expectation);
             }
             Way::Tcp(address) => prober.tcp(address, self.limit).await,
             Way::Tls(address) => prober.tls(address, self.limit).await,
             Way::Unix(socket) => prober.unix(socket, self.limit).await,
         };
         match opened {
-            Ok(opened) => Seen::accepted(opened.elapsed),
+            Ok(opened) => {
+                let (took, not_after) = (opened.elapsed, opened.certificate_not_after);
+                Seen::accepted(took, not_after, &self.expectation)
+            }
             Err(error) => Seen::failed(&error),
         }
     }

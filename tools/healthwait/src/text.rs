@@ -195,6 +195,37 @@ impl FromStr for HeaderFromEnv {
     }
 }
 
+/// A share of a whole, from `0%` to `100%`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Percent(pub f64);
+
+impl FromStr for Percent {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let percent = text.trim().strip_suffix('%').and_then(|number| number.trim().parse().ok());
+        match percent {
+            Some(percent @ 0.0..=100.0) => Ok(Self(percent / 100.0)),
+            _ => Err(format!("\"{text}\" is not a share: write 0% to 100%, such as 10%")),
+        }
+    }
+}
+
+/// A factor by which something grows: 1 or more.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Factor(pub f64);
+
+impl FromStr for Factor {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.trim().parse() {
+            Ok(factor) if (1.0..=1000.0).contains(&factor) => Ok(Self(factor)),
+            _ => Err(format!("\"{text}\" is not a factor from 1 to 1000, such as 1.5")),
+        }
+    }
+}
+
 fn header_name(text: &str) -> Result<String, String> {
     match HeaderName::try_from(text.trim()) {
         Ok(name) => Ok(name.as_str().to_owned()),
@@ -210,6 +241,18 @@ mod tests {
     fn a_wrong_pattern_is_told_on_one_line() {
         let error = "a\n(b".parse::<Pattern>().unwrap_err();
         assert!(error.ends_with("is not a regular expression: unclosed group"), "{error}");
+    }
+
+    #[test]
+    fn shares_and_factors_have_bounds() {
+        assert_eq!("12.5 %".parse(), Ok(Percent(0.125)));
+        for bad in ["10", "101%", "-1%", "NaN%", "%", ""] {
+            assert!(bad.parse::<Percent>().is_err(), "{bad}");
+        }
+        assert_eq!("1.5".parse(), Ok(Factor(1.5)));
+        for bad in ["0.9", "NaN", "inf", "-2", "x", ""] {
+            assert!(bad.parse::<Factor>().is_err(), "{bad}");
+        }
     }
 
     #[test]

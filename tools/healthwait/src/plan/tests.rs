@@ -99,12 +99,36 @@ fn a_header_of_the_environment_is_sent_and_never_shown() {
 
 #[test]
 fn conditions_on_an_answer_need_one() {
-    for condition in
-        ["--expect-body=x", "--expect-json=/a=1", "--expect-header=x", "--expect-version=1"]
-    {
+    for condition in [
+        "--expect-status=200",
+        "--expect-body=x",
+        "--expect-json=/a=1",
+        "--expect-header=x",
+        "--expect-version=1",
+    ] {
         assert_eq!(failure(&["tcp://a:1", condition], json!({})).code, Code::Usage, "{condition}");
         assert!(plan(&["tcp://a:1", "http://a", condition], json!({})).is_ok(), "{condition}");
     }
+}
+
+#[test]
+fn what_is_gone_answers_nothing_unless_it_is_said_what() {
+    let document = json!({"image": {"tag": "v2"}});
+    let any = plan(&["http://a", "--not"], document.clone()).unwrap();
+    assert!(
+        [200, 404, 503].iter().all(|status| any.probes[0].expectation.statuses.contains(*status))
+    );
+    assert_eq!(any.expected_version(), None);
+    let args = ["http://a", "--not", "--expect-status=2xx", "--expect-version=v1"];
+    let named = plan(&args, document).unwrap();
+    assert!(!named.probes[0].expectation.statuses.contains(503));
+    assert_eq!(named.expected_version(), Some("v1"));
+}
+
+#[test]
+fn an_interval_cannot_grow_to_less() {
+    let args = ["http://a", "--interval=2s", "--max-interval=1s"];
+    assert_eq!(failure(&args, json!({})).code, Code::Usage);
 }
 
 #[test]
