@@ -74,7 +74,7 @@ impl Tool for HealthWait {
         for host in &plan.without_url {
             context.ui.warn(&format!("{host} publishes no port, so it is not asked"));
         }
-        let step = context.ui.step(format!("waiting for {}", plan.names()));
+        let step = context.ui.step(label(&plan, context.ui.is_terminal()));
         let (end, mut health, mismatch) = wait(&plan, context, &step).await;
         document.set(&health);
         let error = match end {
@@ -96,6 +96,15 @@ impl Tool for HealthWait {
             lines.for_each(|line| context.ui.say(&line));
         }
         Err(error.into())
+    }
+}
+
+/// What is being done. On a terminal each of several targets has a line of its own below it.
+fn label(plan: &Plan, terminal: bool) -> String {
+    let gone = if plan.rule.gone { " the end of" } else { "" };
+    match plan.probes.len() {
+        count @ 2.. if terminal => format!("waiting for{gone} {count} targets"),
+        _ => format!("waiting for{gone} {}", plan.names()),
     }
 }
 
