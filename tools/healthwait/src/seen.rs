@@ -14,6 +14,8 @@ pub(crate) struct Seen {
     /// How it is known that the target is gone, where that is waited for.
     pub(crate) gone: Option<String>,
     pub(crate) latency: Option<Duration>,
+    /// When the certificate ends that was shown, if one was.
+    pub(crate) not_after: Option<SystemTime>,
     pub(crate) answer: Option<LastAnswer>,
     /// How long the service asks to be left alone.
     pub(crate) retry_after: Duration,
@@ -67,6 +69,7 @@ impl Seen {
             defect,
             gone: None,
             latency: Some(answer.elapsed),
+            not_after: answer.certificate_not_after,
             answer: Some(LastAnswer {
                 status,
                 version: expectation.version.source.told(answer),
@@ -84,7 +87,7 @@ impl Seen {
     ) -> Self {
         let defect = expectation.connection(latency, not_after);
         let defect = defect.map(|defect| Defect { reason: defect.reason, why: Why::Plain });
-        Self { defect, latency: Some(latency), ..Self::default() }
+        Self { defect, latency: Some(latency), not_after, ..Self::default() }
     }
 
     /// What an engine told of a container.

@@ -1,6 +1,6 @@
 //! One target over time: from what each try saw to whether it is healthy.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use slipway_release::{HealthFailure, HealthTarget};
 
@@ -73,6 +73,7 @@ pub(crate) struct Watch {
     wrong_version: bool,
     latency: Option<Duration>,
     latencies: Latencies,
+    not_after: Option<SystemTime>,
     answer: Option<LastAnswer>,
     last_failure: Option<HealthFailure>,
     timeline: Timeline,
@@ -98,6 +99,7 @@ impl Watch {
             wrong_version: false,
             latency: None,
             latencies: Latencies::default(),
+            not_after: None,
             answer: None,
             last_failure: None,
             timeline: Timeline::default(),
@@ -131,6 +133,7 @@ impl Watch {
             self.latencies.add(latency);
             self.latency = Some(latency);
         }
+        self.not_after = seen.not_after.or(self.not_after);
         self.answer = seen.answer.or_else(|| self.answer.take());
         let next = self.next(at, seen.retry_after);
         // A target that is well from its first try on is told of when it is healthy; that it is
@@ -259,6 +262,9 @@ impl Watch {
             first_success_ms: self.first_success.map(millis),
             reason: self.reason(waited),
             body: answer.map(|answer| answer.body.clone()),
+            certificate_expires_at: self
+                .not_after
+                .map(|end| humantime::format_rfc3339_seconds(end).to_string()),
             last_failure: self.last_failure.clone(),
             timeline,
         }

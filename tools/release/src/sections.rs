@@ -285,6 +285,8 @@ pub struct HealthTarget {
     pub latency_median_ms: Option<u64>,
     /// The time that 99 of 100 answers did not exceed, in milliseconds.
     pub latency_p99_ms: Option<u64>,
+    /// When the certificate ends that was shown last, in RFC 3339.
+    pub certificate_expires_at: Option<String>,
     /// The last try that did not meet the conditions, if there was one.
     pub last_failure: Option<HealthFailure>,
 }
