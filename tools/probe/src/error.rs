@@ -60,6 +60,15 @@ pub enum ProbeError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The server asked for a client certificate, and did not answer then. By TLS 1.3 it says no
+    /// only after the handshake (RFC 8446, section 4.4.2.4), and many close without a word.
+    #[error("{reason}; the server asked for a client certificate, and {}", if *shown { "was shown one" } else { "there is none" })]
+    Unidentified {
+        /// How it ended.
+        reason: String,
+        /// Whether one was shown.
+        shown: bool,
+    },
     /// The server wants no HTTP/2, which was asked for.
     #[error("the server does not offer HTTP/2")]
     NoHttp2,
@@ -170,15 +179,7 @@ impl ProbeError {
     /// What hyper's error means for somebody who only wants to know whether the service answers.
     pub(crate) fn from_hyper(error: &hyper::Error, during: Phase) -> Self {
         if let Some(io) = cause::<io::Error>(error) {
-            // rustls reports an end without its goodbye this way.
-            if io.kind() == ErrorKind::UnexpectedEof {
-                return Self::Closed { during };
-            }
-            if let Some(tls) = io.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>())
-            {
-                return Self::tls(tls);
-            }
-            return Self::Broken { source: copy(io), during };
+            return Self::from_io(io, during);
         }
         if let Some(http2) = cause::<h2::Error>(error) {
             return Self::from_http2(http2, during);
@@ -189,10 +190,21 @@ impl ProbeError {
         Self::Closed { during }
     }
 
+    fn from_io(error: &io::Error, during: Phase) -> Self {
+        // rustls reports an end without its goodbye this way.
+        if error.kind() == ErrorKind::UnexpectedEof {
+            return Self::Closed { during };
+        }
+        // h2 keeps of an error inside only its text.
+        match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+            Some(tls) => Self::tls(tls),
+            None => Self::Broken { source: copy(error), during },
+        }
+    }
+
     fn from_http2(error: &h2::Error, during: Phase) -> Self {
         match (error.get_io(), error.reason()) {
-            (Some(io), _) if io.kind() == ErrorKind::UnexpectedEof => Self::Closed { during },
-            (Some(io), _) => Self::Broken { source: copy(io), during },
+            (Some(io), _) => Self::from_io(io, during),
             // That is how an HTTP/1.1 server's answer looks to HTTP/2.
             (None, Some(h2::Reason::FRAME_SIZE_ERROR)) if error.is_library() => {
                 Self::NotHttp { reason: "the server does not speak HTTP/2".to_owned() }
@@ -208,14 +220,8 @@ impl ProbeError {
         Self::Tls { defect: TlsDefect::of(error), reason: tls_text(error) }
     }
 
-    pub(crate) fn from_handshake(error: io::Error) -> Self {
-        if let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-            return Self::tls(tls);
-        }
-        match error.kind() {
-            ErrorKind::UnexpectedEof => Self::Closed { during: Phase::Handshake },
-            _ => Self::Broken { source: error, during: Phase::Handshake },
-        }
+    pub(crate) fn from_handshake(error: &io::Error) -> Self {
+        Self::from_io(error, Phase::Handshake)
     }
 }
 
@@ -363,7 +369,7 @@ mod tests {
     fn a_certificate_for_another_name_is_hopeless() {
         let of = |defect| {
             let error = rustls::Error::InvalidCertificate(defect);
-            ProbeError::from_handshake(io::Error::new(ErrorKind::InvalidData, error))
+            ProbeError::from_handshake(&io::Error::new(ErrorKind::InvalidData, error))
         };
         assert!(of(CertificateError::NotValidForName).is_hopeless());
         assert!(!of(CertificateError::Expired).is_hopeless());
@@ -372,7 +378,7 @@ mod tests {
     #[test]
     fn a_certificate_s_defect_is_told_in_words() {
         let error = rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer);
-        let error = ProbeError::from_handshake(io::Error::new(ErrorKind::InvalidData, error));
+        let error = ProbeError::from_handshake(&io::Error::new(ErrorKind::InvalidData, error));
         assert_eq!(error.to_string(), "TLS: the certificate's issuer is not trusted");
     }
 }

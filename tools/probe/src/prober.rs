@@ -140,14 +140,20 @@ impl Prober {
         let secured = deadline.within(Phase::Handshake, secured).await??;
         let http2 = secured.protocol.as_deref() == Some(b"h2");
         let answer = if http2 {
-            by_http2(secured.stream, request.build_http2(url), deadline).await?
+            by_http2(secured.stream, request.build_http2(url), deadline).await
         } else if self.version == Some(Version::Http2) {
             // The server has left the question open.
             return Err(ProbeError::NoHttp2);
         } else {
-            by_http1(secured.stream, request.build(), deadline).await?
+            by_http1(secured.stream, request.build(), deadline).await
         };
-        Ok(Answer { certificate_not_after: secured.not_after, ..answer })
+        match (answer, secured.asked) {
+            (Ok(answer), _) => Ok(Answer { certificate_not_after: secured.not_after, ..answer }),
+            (Err(error @ (ProbeError::Closed { .. } | ProbeError::Broken { .. })), Some(shown)) => {
+                Err(ProbeError::Unidentified { reason: error.to_string(), shown })
+            }
+            (Err(error), _) => Err(error),
+        }
     }
 
     /// A stream to an address, through a proxy where one is in between.

@@ -1,11 +1,13 @@
 //! TLS towards a service.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
-use rustls::ClientConfig;
-use rustls::client::Resumption;
+use rustls::client::{ResolvesClientCert, Resumption};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::sign::CertifiedKey;
+use rustls::{ClientConfig, SignatureScheme};
 use tokio_rustls::TlsConnector;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -32,6 +34,27 @@ pub(crate) struct Secured {
     pub(crate) protocol: Option<Vec<u8>>,
     /// When its certificate ends.
     pub(crate) not_after: Option<SystemTime>,
+    /// Whether the server asked for a client certificate, and whether it was shown one.
+    pub(crate) asked: Option<bool>,
+}
+
+/// Notes whether a server asks for a certificate.
+#[derive(Debug)]
+struct Noting {
+    inner: Arc<dyn ResolvesClientCert>,
+    asked: AtomicBool,
+}
+
+impl ResolvesClientCert for Noting {
+    fn resolve(&self, hints: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.asked.store(true, Ordering::Relaxed);
+        self.inner.resolve(hints, schemes)
+    }
+
+    fn has_certs(&self) -> bool {
+        // rustls does not ask at all otherwise.
+        true
+    }
 }
 
 impl Tls {
@@ -60,7 +83,12 @@ impl Tls {
             let mut config = match &self.identity {
                 Some((chain, key)) => builder
                     .with_client_auth_cert(chain.clone(), key.clone_key())
-                    .map_err(|error| error.to_string())?,
+                    .map_err(|error| match error {
+                        rustls::Error::InconsistentKeys(_) => {
+                            "the private key is that of another certificate".to_owned()
+                        }
+                        other => other.to_string(),
+                    })?,
                 None => builder.with_no_client_auth(),
             };
             // A session that is taken up again shows the certificate of the first one: neither its
@@ -84,12 +112,18 @@ impl Tls {
             .map_err(|_| other("the host is not a name that a certificate can have"))?;
         let mut config = self.base().as_ref().map_err(|reason| other(reason))?.clone();
         config.alpn_protocols = offer.iter().map(|protocol| protocol.to_vec()).collect();
+        let inner = Arc::clone(&config.client_auth_cert_resolver);
+        let shows = inner.has_certs();
+        let noting = Arc::new(Noting { inner, asked: AtomicBool::new(false) });
+        config.client_auth_cert_resolver = Arc::clone(&noting) as Arc<dyn ResolvesClientCert>;
         let connector = TlsConnector::from(Arc::new(config));
-        let stream = connector.connect(name, stream).await.map_err(ProbeError::from_handshake)?;
+        let stream = connector.connect(name, stream).await;
+        let stream = stream.map_err(|error| ProbeError::from_handshake(&error))?;
+        let asked = noting.asked.load(Ordering::Relaxed).then_some(shows);
         let session = stream.get_ref().1;
         let protocol = session.alpn_protocol().map(<[u8]>::to_vec);
         let not_after = session.peer_certificates().and_then(|chain| not_after(chain.first()?));
-        Ok(Secured { stream: Box::new(stream), protocol, not_after })
+        Ok(Secured { stream: Box::new(stream), protocol, not_after, asked })
     }
 }
 
