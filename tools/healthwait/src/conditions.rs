@@ -58,13 +58,20 @@ pub(crate) fn judge_answers(options: &Options) -> bool {
         || options.expect_version.is_some()
 }
 
-pub(crate) fn rule(options: &Options) -> Rule {
-    Rule {
+pub(crate) fn rule(options: &Options) -> Result<Rule, Error> {
+    // Better told now than when the deadline has passed.
+    if options.stable >= options.timeout {
+        return Err(Error::Contradiction {
+            reason: "the time that targets have to stay well does not fit into the deadline",
+            hint: "give --timeout more than --stable",
+        });
+    }
+    Ok(Rule {
         consecutive: options.consecutive.get(),
         stable: options.stable.0,
         gone: options.not,
         fail_fast: options.fail_fast,
-    }
+    })
 }
 
 pub(crate) fn pace(options: &Options, targets: usize) -> Result<Pace, Error> {

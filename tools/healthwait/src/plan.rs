@@ -68,7 +68,7 @@ impl Plan {
         }
         Ok(Self {
             without_url,
-            rule: conditions::rule(options),
+            rule: conditions::rule(options)?,
             pace: conditions::pace(options, probes.len())?,
             probes,
             timeout: options.timeout.0,

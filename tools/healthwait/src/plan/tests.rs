@@ -126,9 +126,11 @@ fn what_is_gone_answers_nothing_unless_it_is_said_what() {
 }
 
 #[test]
-fn an_interval_cannot_grow_to_less() {
-    let args = ["http://a", "--interval=2s", "--max-interval=1s"];
-    assert_eq!(failure(&args, json!({})).code, Code::Usage);
+fn times_that_do_not_fit_each_other_are_refused() {
+    for args in [["--interval=2s", "--max-interval=1s"], ["--stable=1m", "--timeout=60s"]] {
+        let args = ["http://a", args[0], args[1]];
+        assert_eq!(failure(&args, json!({})).code, Code::Usage, "{args:?}");
+    }
 }
 
 #[test]
