@@ -143,9 +143,10 @@ impl From<Error> for Failure {
             Error::VersionContradiction => {
                 (Code::Usage, "give --expect-version or --no-version-check, not both")
             }
-            Error::Command { .. } => {
-                (Code::CommandFailed, "nothing was waited for; name a program in PATH or its path")
-            }
+            Error::Command { .. } => (
+                Code::CommandFailed,
+                "name a program in PATH, or its path; what a shell knows alone needs sh -c",
+            ),
             Error::CommandFailed { .. } => {
                 (Code::CommandFailed, "all targets were healthy; the command tells its own reasons")
             }

@@ -125,8 +125,8 @@ fn what_waiting_does_not_mend_is_given_up_if_asked() {
 
 #[test]
 fn many_targets_are_told_of_in_few_lines() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let up = format!("tcp://{}", listener.local_addr().unwrap());
+    let server = Server::new(|_| ok());
+    let up = format!("tcp://{}", server.address);
     let (mut args, down) = (vec![up.as_str(); 299], closed());
     args.extend([down.as_str(), "--timeout=2s"]);
     let ended = run(&args).expect(124);
