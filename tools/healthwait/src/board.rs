@@ -143,6 +143,7 @@ impl<'a> Board<'a> {
             targets: self.watches.iter().map(|watch| watch.section(waited)).collect(),
             waited_ms: Some(millis(waited)),
             command: None,
+            via: None,
         }
     }
 

@@ -76,6 +76,7 @@ impl Tool for HealthWait {
         }
         let step = context.ui.step(label(&plan, context.ui.is_terminal()));
         let (end, mut health, mismatch) = wait(&plan, context, &step).await;
+        health.via = plan.reach.via().map(str::to_owned);
         document.set(&health);
         let error = match end {
             End::Healthy => {
@@ -102,9 +103,10 @@ impl Tool for HealthWait {
 /// What is being done. On a terminal each of several targets has a line of its own below it.
 fn label(plan: &Plan, terminal: bool) -> String {
     let gone = if plan.rule.gone { " the end of" } else { "" };
+    let via = plan.reach.via().map(|via| format!(" through {via}")).unwrap_or_default();
     match plan.probes.len() {
-        count @ 2.. if terminal => format!("waiting for{gone} {count} targets"),
-        _ => format!("waiting for{gone} {}", plan.names()),
+        count @ 2.. if terminal => format!("waiting for{gone} {count} targets{via}"),
+        _ => format!("waiting for{gone} {}{via}", plan.names()),
     }
 }
 

@@ -22,6 +22,8 @@ pub(crate) struct Reach {
     prober: Prober,
     containers: Option<Containers>,
     refusal: Rc<Refusal>,
+    /// The host in between, for people.
+    via: Option<String>,
 }
 
 /// The way through a host, which containers share.
@@ -63,6 +65,7 @@ impl Reach {
             None
         };
         let tls = tls(options)?;
+        let host = via.as_ref().map(|via| via.host());
         let dial: Box<dyn Dial> = match via {
             Some(via) => Box::new(Shared(via)),
             None => Box::new(Direct::new(resolve)),
@@ -74,7 +77,12 @@ impl Reach {
             version: options.http_version.as_ref().map(|version| version.value),
             follow: options.follow,
         };
-        Ok(Self { prober, containers, refusal })
+        Ok(Self { prober, containers, refusal, via: host })
+    }
+
+    /// The host that targets are reached through.
+    pub(crate) fn via(&self) -> Option<&str> {
+        self.via.as_deref()
     }
 
     pub(crate) fn prober(&self) -> &Prober {

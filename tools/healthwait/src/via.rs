@@ -63,6 +63,11 @@ impl Via {
         Self { host, options, resolve, strict, attempt: RefCell::default(), refusal }
     }
 
+    /// The host, for people.
+    pub(crate) fn host(&self) -> String {
+        self.host.to_string()
+    }
+
     /// The connection that there is, or a new one.
     pub(crate) async fn connection(&self) -> Result<Connection, Arc<Error>> {
         let attempt = {

@@ -238,6 +238,8 @@ pub struct Health {
     pub waited_ms: Option<u64>,
     /// The command that was run once all was healthy, if one was asked for.
     pub command: Option<HealthCommand>,
+    /// The host that the targets were reached through, as `USER@HOST`, if there was one.
+    pub via: Option<String>,
 }
 section!(Health "health");
 
