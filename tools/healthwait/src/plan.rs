@@ -66,6 +66,10 @@ impl Plan {
         if conditions::judge_answers(options) && !probes.iter().any(Probe::answers) {
             return Err(Error::NoAnswerToJudge.into());
         }
+        if options.expect_certificate.is_some() && !probes.iter().any(Probe::is_secured) {
+            let hint = "ask an https:// or tls:// target, or leave out --expect-certificate";
+            return Err(Error::Contradiction { reason: "no target has a certificate", hint }.into());
+        }
         Ok(Self {
             without_url,
             rule: conditions::rule(options)?,

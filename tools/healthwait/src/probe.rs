@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
-use slipway_probe::{Address, Expectation, Request, Url};
+use slipway_probe::{Address, Expectation, Request, Scheme, Url};
 
 use crate::reach::Reach;
 use crate::seen::Seen;
@@ -42,6 +42,15 @@ impl Probe {
     /// Whether there are answers that conditions can be about.
     pub(crate) fn answers(&self) -> bool {
         matches!(self.way, Way::Http(_))
+    }
+
+    /// Whether there is a certificate that a condition can be about.
+    pub(crate) fn is_secured(&self) -> bool {
+        match &self.way {
+            Way::Http(asked) => asked.url.scheme == Scheme::Https,
+            Way::Tls(_) => true,
+            _ => false,
+        }
     }
 
     /// One try.

@@ -126,6 +126,17 @@ fn what_is_gone_answers_nothing_unless_it_is_said_what() {
 }
 
 #[test]
+fn a_condition_on_certificates_needs_one() {
+    let condition = "--expect-certificate=14d";
+    for plain in ["http://a", "tcp://a:443"] {
+        assert_eq!(failure(&[plain, condition], json!({})).code, Code::Usage, "{plain}");
+    }
+    for secured in ["https://a", "tls://a:443"] {
+        assert!(plan(&["http://a", secured, condition], json!({})).is_ok(), "{secured}");
+    }
+}
+
+#[test]
 fn times_that_do_not_fit_each_other_are_refused() {
     for args in [["--interval=2s", "--max-interval=1s"], ["--stable=1m", "--timeout=60s"]] {
         let args = ["http://a", args[0], args[1]];
