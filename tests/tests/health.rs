@@ -6,7 +6,7 @@ mod place;
 
 use std::process::Command;
 
-use place::{Container, Pki, Relay, haproxy, wait};
+use place::{Container, Pki, Relay, Silent, haproxy, wait};
 use slipway_tests::lab::Run;
 use slipway_tests::process::{piped, until, without_input};
 use slipway_tests::{from_run_sh, tool};
@@ -72,6 +72,19 @@ fn what_is_closed_to_us_is_reached_through_the_host() {
     let run = Run::of(&without_input(tool("healthwait").args(args))).good();
     assert_eq!(run.document["health"]["targets"].as_array().unwrap().len(), 4);
     assert_eq!(relay.connections(), 1, "one connection for all targets and all tries");
+}
+
+#[test]
+fn a_target_that_swallows_packets_holds_up_no_other() {
+    let silent = Silent::new(&from_run_sh("LAB_HOST_ADDR"));
+    let relay = Relay::new();
+    let mut ask = tool("healthwait");
+    ask.args(relay.via()).args(["--any", "--timeout=40s", "--try-timeout=1s"]);
+    let run = Run::of(&without_input(ask.args([silent.target(), "tcp://localhost:22".to_owned()])));
+    let run = run.good();
+    assert_eq!(run.document["health"]["targets"][0]["healthy"], false);
+    assert_eq!(run.document["health"]["targets"][1]["healthy"], true);
+    assert_eq!(relay.connections(), 3, "the one that is held up, one aside, one for the rest");
 }
 
 #[test]

@@ -1,10 +1,13 @@
 //! The services that are waited for, and the ways to them.
 
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rustix::net::{AddressFamily, SocketType, bind, getsockname, listen, socket};
 use slipway_tests::lab::{Run, app_engine, run};
 use slipway_tests::process::without_input;
 use slipway_tests::{from_run_sh, tool};
@@ -114,6 +117,30 @@ frontend clear
     }
     let _ = app_engine(&["start", &container.0]);
     container
+}
+
+/// A port that answers to no attempt at a connection: its queue is full.
+pub(crate) struct Silent {
+    address: SocketAddr,
+    _kept: (OwnedFd, Vec<TcpStream>),
+}
+
+impl Silent {
+    /// At this address of ours.
+    pub(crate) fn new(ip: &str) -> Self {
+        let listener = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        bind(&listener, &SocketAddr::new(ip.parse().unwrap(), 0)).unwrap();
+        listen(&listener, 0).unwrap();
+        let address: SocketAddr = getsockname(&listener).unwrap().try_into().unwrap();
+        let limit = Duration::from_millis(300);
+        let fill = || TcpStream::connect_timeout(&address, limit).ok();
+        let kept = std::iter::from_fn(fill).take(16).collect();
+        Self { address, _kept: (listener, kept) }
+    }
+
+    pub(crate) fn target(&self) -> String {
+        format!("tcp://{}", self.address)
+    }
 }
 
 /// healthwait without a document.
