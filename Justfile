@@ -44,6 +44,10 @@ bench-swap *ARGS:
 bench-push *ARGS:
     sh tests/bench/push.sh {{ARGS}}
 
+# How long healthwait makes people wait, wait-for-it and curl beside it; figures go to target/bench
+bench-wait *ARGS:
+    sh tests/bench/wait.sh {{ARGS}}
+
 # Deploys struck at each of their steps: the matrix of what came of it; figures go to target/bench
 bench-faults *ARGS:
     sh tests/bench/faults.sh {{ARGS}}

@@ -31,7 +31,11 @@ pub fn without_input(command: &mut Command) -> Output {
     piped(command.stdin(Stdio::null())).wait_with_output().expect("waited")
 }
 
-fn piped(command: &mut Command) -> Child {
+/// Starts a command whose output is read at its end.
+///
+/// # Panics
+/// When it cannot be started.
+pub fn piped(command: &mut Command) -> Child {
     command
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

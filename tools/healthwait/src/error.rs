@@ -36,6 +36,32 @@ pub(crate) enum Error {
     /// A version is expected and is not to be checked.
     #[error("a version is expected and at the same time no check of it is wanted")]
     VersionContradiction,
+    /// The command cannot be run; told before anything is asked.
+    #[error("the command {program} {reason}")]
+    Command {
+        /// The program.
+        program: String,
+        /// Why it cannot be run.
+        reason: String,
+        /// The exit code that shells have for it.
+        exit: u8,
+    },
+    /// The command ran and failed.
+    #[error("the command {program} {how}")]
+    CommandFailed {
+        /// The program.
+        program: String,
+        /// How it ended.
+        how: String,
+        /// Its exit status.
+        exit: u8,
+    },
+    /// A target will not become healthy.
+    #[error("given up: {}", unhealthy(health))]
+    GivenUp {
+        /// What was seen.
+        health: Health,
+    },
     /// Conditions on an answer, where there is none.
     #[error("a TCP target gives no answer, so the conditions on one cannot be met")]
     NoAnswerToJudge,
@@ -45,8 +71,32 @@ pub(crate) enum Error {
         /// Why not.
         reason: String,
     },
+    /// A file that an option names cannot be used.
+    #[error("--{option} {path}: {reason}")]
+    File {
+        /// The option.
+        option: &'static str,
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Options that cannot be met together.
+    #[error("{reason}")]
+    Contradiction {
+        /// Which, and why.
+        reason: &'static str,
+        /// What to do instead.
+        hint: &'static str,
+    },
+    /// A container that nothing can be waited for.
+    #[error("the container {name} has no HEALTHCHECK, so nothing tells whether it is healthy")]
+    NoHealthCheck {
+        /// The container.
+        name: String,
+    },
     /// The deadline passed.
-    #[error("not healthy within {limit}: {}", unhealthy(health))]
+    #[error("not {} within {limit}: {}", if *gone { "gone" } else { "healthy" }, unhealthy(health))]
     Deadline {
         /// What was seen.
         health: Health,
@@ -54,6 +104,8 @@ pub(crate) enum Error {
         limit: Span,
         /// Whether a target was refused for its version in the end.
         mismatch: bool,
+        /// Whether it was waited for that the targets are gone.
+        gone: bool,
     },
     /// A signal ended the waiting.
     #[error("interrupted while waiting: {}", unhealthy(health))]
@@ -91,10 +143,28 @@ impl From<Error> for Failure {
             Error::VersionContradiction => {
                 (Code::Usage, "give --expect-version or --no-version-check, not both")
             }
+            Error::Command { .. } => (
+                Code::CommandFailed,
+                "name a program in PATH, or its path; what a shell knows alone needs sh -c",
+            ),
+            Error::CommandFailed { .. } => {
+                (Code::CommandFailed, "all targets were healthy; the command tells its own reasons")
+            }
+            Error::GivenUp { .. } => (
+                Code::GivenUp,
+                "waiting hardly mends that; correct the address or the service, or wait all the \
+                 same without --fail-fast",
+            ),
             Error::NoAnswerToJudge => {
                 (Code::Usage, "ask an http:// or https:// target, or leave out --expect-…")
             }
             Error::Request { .. } => (Code::Usage, "healthwait --help shows the forms"),
+            Error::File { .. } => (Code::FileUnreadable, "give a file that this user can read"),
+            Error::Contradiction { hint, .. } => (Code::Usage, *hint),
+            Error::NoHealthCheck { .. } => (
+                Code::Usage,
+                "give its image a HEALTHCHECK, or wait for its port with http:// or tcp://",
+            ),
             Error::Deadline { mismatch: true, .. } => (
                 Code::DeadlineExceeded,
                 "another release answers there; if the target is not part of this release, add \
@@ -107,8 +177,12 @@ impl From<Error> for Failure {
             ),
             Error::Interrupted { .. } => (Code::Interrupted, "run it again to go on waiting"),
         };
-        let failure = Failure::new(code, error.to_string()).hint(hint);
+        let mut failure = Failure::new(code, error.to_string()).hint(hint);
+        if let Error::Command { exit, .. } | Error::CommandFailed { exit, .. } = &error {
+            failure.exit = *exit;
+        }
         match &error {
+            Error::GivenUp { health } => failure.evidence(json!({ "targets": health.targets })),
             Error::Deadline { health, .. } | Error::Interrupted { health } => {
                 failure.retryable(true).evidence(json!({ "targets": health.targets }))
             }

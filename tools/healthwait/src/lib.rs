@@ -2,30 +2,47 @@
 //!
 //! What to ask and what to hope for is settled first, so that nothing is
 //! asked where something is wrong with that. Then each target is polled beside the others until
-//! all are healthy or the deadline passes. What was seen is written either way.
+//! all are healthy or the deadline passes. What was seen is written either way. A command may
+//! follow.
 
 mod board;
+mod command;
+mod conditions;
+mod container;
 mod error;
+mod latency;
 mod options;
+mod pace;
 mod plan;
 mod poll;
+mod probe;
+mod reach;
+mod refusal;
+mod report;
+mod seen;
+mod sockets;
 mod text;
 mod timeline;
+mod via;
 mod watch;
 
 use std::cell::RefCell;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use slipway_release::{Document, Failure, Health};
 use slipway_shell::{Context, Step, Tool};
 use tokio::time::{Instant, timeout};
 
 use board::Board;
+use command::Command;
 use error::Error;
 pub use options::Options;
-use plan::{Plan, Probe};
-pub use text::{HeaderFromEnv, Pattern, RequestHeader, Text};
+use plan::Plan;
+use sockets::Sockets;
+pub use text::{Factor, HeaderFromEnv, Method, Pattern, Percent, RequestHeader, Text};
+use watch::Ended;
 
 /// The tool.
 pub struct HealthWait;
@@ -33,15 +50,18 @@ pub struct HealthWait;
 /// How the waiting ended.
 enum End {
     Healthy,
+    Hopeless,
     Deadline,
     Interrupted,
+    /// What leads to the targets will not let us.
+    Refused(Failure),
 }
 
 impl Tool for HealthWait {
     const NAME: &'static str = "healthwait";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
-    /// Enough to write down what was seen, which takes no time.
-    const GRACE: Duration = Duration::from_secs(2);
+    /// For the command that runs when all is healthy; to write down what was seen takes no time.
+    const GRACE: Duration = Duration::from_secs(9);
     type Options = Options;
 
     async fn run(
@@ -50,48 +70,108 @@ impl Tool for HealthWait {
         context: &Context,
     ) -> Result<(), Failure> {
         let plan = Plan::new(&options, document, |name| std::env::var(name).ok())?;
+        let command = Command::find(&options.command)?;
         for host in &plan.without_url {
             context.ui.warn(&format!("{host} publishes no port, so it is not asked"));
         }
-        let step = context.ui.step(format!("waiting for {}", plan.names()));
-        let (end, health, mismatch) = wait(&plan, context, &step).await;
+        let step = context.ui.step(label(&plan, context.ui.is_terminal()));
+        let (end, mut health, mismatch) = wait(&plan, context, &step).await;
+        health.via = plan.reach.via().map(str::to_owned);
         document.set(&health);
-        match end {
+        let error = match end {
             End::Healthy => {
-                step.done(&board::summary(&health));
-                if let Some(note) = silent(&plan, &health) {
-                    context.ui.warn(&note);
-                }
-                Ok(())
+                tell_healthy(&plan, &health, context, step);
+                return follow(command, &mut health, document, context).await;
             }
+            End::Hopeless => Error::GivenUp { health },
             End::Deadline => {
-                Err(Error::Deadline { health, limit: options.timeout, mismatch }.into())
+                let (limit, gone) = (options.timeout, options.not);
+                Error::Deadline { health, limit, mismatch, gone }
             }
-            End::Interrupted => Err(Error::Interrupted { health }.into()),
+            End::Interrupted => Error::Interrupted { health },
+            End::Refused(failure) => return Err(failure),
+        };
+        drop(step);
+        if let Error::GivenUp { health } | Error::Deadline { health, .. } = &error {
+            let lines = report::table(health).into_iter().chain(report::failures(health));
+            lines.for_each(|line| context.ui.say(&line));
         }
+        Err(error.into())
+    }
+}
+
+/// What is being done. On a terminal each of several targets has a line of its own below it.
+fn label(plan: &Plan, terminal: bool) -> String {
+    let gone = if plan.rule.gone { " the end of" } else { "" };
+    let via = plan.reach.via().map(|via| format!(" through {via}")).unwrap_or_default();
+    match plan.probes.len() {
+        count @ 2.. if terminal => format!("waiting for{gone} {count} targets{via}"),
+        _ => format!("waiting for{gone} {}{via}", plan.names()),
     }
 }
 
 /// Polls all targets until the end, whichever it is; answers also what was seen, and whether a
 /// target was refused for its version alone.
 async fn wait(plan: &Plan, context: &Context, step: &Step) -> (End, Health, bool) {
+    let _sockets = Sockets::for_targets(plan.probes.len());
     let begun = Instant::now();
     let board = RefCell::new(Board::new(plan, &context.ui, step));
     let polls = plan.probes.iter().enumerate().map(|(index, probe)| {
         let board = &board;
         let record = move |seen| board.borrow_mut().record(index, begun.elapsed(), seen);
-        poll::until_healthy(plan.interval, || probe.ask(), record)
+        poll::poll(|| probe.ask(), record)
     });
     let end = tokio::select! {
         biased;
-        all = timeout(plan.timeout, join_all(polls)) => match all {
-            Ok(_) => End::Healthy,
+        ended = timeout(plan.timeout, outcome(polls.collect(), plan.any)) => match ended {
+            Ok(Ended::Healthy) => End::Healthy,
+            Ok(Ended::Hopeless) => End::Hopeless,
             Err(_) => End::Deadline,
         },
+        failure = plan.reach.refused() => End::Refused(failure),
         () = context.cancelled.cancelled() => End::Interrupted,
     };
     let board = board.borrow();
     (end, board.health(begun.elapsed()), board.wrong_version())
+}
+
+/// How it ends with the targets together: at the first one that decides, or else as the last.
+async fn outcome<P: Future<Output = Ended>>(mut polls: FuturesUnordered<P>, any: bool) -> Ended {
+    let deciding = if any { Ended::Healthy } else { Ended::Hopeless };
+    while let Some(ended) = polls.next().await {
+        if ended == deciding {
+            return ended;
+        }
+    }
+    if any { Ended::Hopeless } else { Ended::Healthy }
+}
+
+fn tell_healthy(plan: &Plan, health: &Health, context: &Context, step: Step) {
+    step.done(&board::summary(health, plan.rule));
+    report::table(health).iter().for_each(|line| context.ui.say(line));
+    if let Some(note) = silent(plan, health) {
+        context.ui.warn(&note);
+    }
+}
+
+/// Runs the command, if there is one. Where a document came in one goes out, so that the command
+/// is run beside it; else this process becomes the command: nothing is left between it and who has
+/// started it.
+async fn follow(
+    command: Option<Command>,
+    health: &mut Health,
+    document: &mut Document,
+    context: &Context,
+) -> Result<(), Failure> {
+    let Some(command) = command else { return Ok(()) };
+    if !context.has_input.get() {
+        return Err(command.become_it().into());
+    }
+    let ran = command.run().await?;
+    let failure = command::failure(&ran);
+    health.command = Some(ran);
+    document.set(health);
+    failure.map_or(Ok(()), |failure| Err(failure.into()))
 }
 
 /// What to say of targets that were taken for the new release without a proof.
@@ -99,7 +179,7 @@ fn silent(plan: &Plan, health: &Health) -> Option<String> {
     let expected = plan.expected_version()?;
     let asked = plan.probes.iter().zip(&health.targets);
     let silent: Vec<&str> = asked
-        .filter(|(probe, seen)| matches!(probe, Probe::Http { .. }) && seen.version.is_none())
+        .filter(|(probe, seen)| probe.answers() && seen.healthy && seen.version.is_none())
         .map(|(_, seen)| seen.url.as_str())
         .collect();
     if silent.is_empty() {

@@ -4,12 +4,16 @@ use std::fmt::Display;
 use std::rc::Rc;
 use std::time::Duration;
 
-use slipway_probe::{Address, Expectation, Request, Target, Url, VersionProof, VersionSource};
-use slipway_release::{Deploy, Document, Failure, Image, Outcome, Push};
+use bytes::Bytes;
+use slipway_probe::{Request, Target};
+use slipway_release::{Deploy, Document, Failure, Outcome};
 
-use crate::Options;
 use crate::error::Error;
-use crate::watch::Seen;
+use crate::pace::Pace;
+use crate::probe::{Asked, Probe, Way};
+use crate::reach::Reach;
+use crate::watch::Rule;
+use crate::{Options, conditions};
 
 /// All that the waiting needs.
 #[derive(Debug)]
@@ -18,17 +22,13 @@ pub(crate) struct Plan {
     pub(crate) probes: Vec<Probe>,
     /// Deployed hosts that cannot be asked.
     pub(crate) without_url: Vec<String>,
-    pub(crate) consecutive: u32,
-    pub(crate) interval: Duration,
+    pub(crate) rule: Rule,
+    pub(crate) pace: Pace,
     pub(crate) timeout: Duration,
+    /// Whether one healthy target is enough.
+    pub(crate) any: bool,
+    pub(crate) reach: Rc<Reach>,
     expected: Option<String>,
-}
-
-/// One target with what is asked of it.
-#[derive(Debug)]
-pub(crate) enum Probe {
-    Http { name: String, url: Url, request: Request, expectation: Rc<Expectation> },
-    Tcp { name: String, address: Address, limit: Duration },
 }
 
 impl Plan {
@@ -44,29 +44,47 @@ impl Plan {
             let given = options.target.iter();
             (given.map(|target| (target.text.clone(), target.value.clone())).collect(), vec![])
         };
-        let names = release(options, document)?;
-        let expectation = Rc::new(expectation(options, names.clone()));
-        let headers = headers(options, variable)?;
+        let names = conditions::release(options, document)?;
+        let expectation = Rc::new(conditions::expectation(options, names.clone()));
+        let headers = headers(options, &variable)?;
+        let reach = Reach::new(options, targets.iter().map(|(_, target)| target), &variable)?;
+        let (reach, body) = (Rc::new(reach), body(options)?);
+        let way = |target| way(target, options, &headers, body.as_ref());
         let probes: Vec<Probe> = targets
             .into_iter()
-            .map(|(name, target)| probe(name, target, options, &headers, &expectation))
+            .map(|(name, target)| {
+                let (expectation, reach) = (Rc::clone(&expectation), Rc::clone(&reach));
+                Ok(Probe {
+                    name,
+                    way: way(target)?,
+                    limit: options.try_timeout.0,
+                    expectation,
+                    reach,
+                })
+            })
             .collect::<Result<_, Error>>()?;
-        if judges_answers(options) && !probes.iter().any(|p| matches!(p, Probe::Http { .. })) {
+        if conditions::judge_answers(options) && !probes.iter().any(Probe::answers) {
             return Err(Error::NoAnswerToJudge.into());
         }
+        if options.expect_certificate.is_some() && !probes.iter().any(Probe::is_secured) {
+            let hint = "ask an https:// or tls:// target, or leave out --expect-certificate";
+            return Err(Error::Contradiction { reason: "no target has a certificate", hint }.into());
+        }
         Ok(Self {
-            probes,
             without_url,
-            consecutive: options.consecutive.get(),
-            interval: options.interval.0,
+            rule: conditions::rule(options)?,
+            pace: conditions::pace(options, probes.len())?,
+            probes,
             timeout: options.timeout.0,
+            any: options.any,
+            reach,
             expected: names.into_iter().next(),
         })
     }
 
     /// The targets for a line of text.
     pub(crate) fn names(&self) -> String {
-        listed(&self.probes.iter().map(Probe::name).collect::<Vec<_>>(), ", ")
+        listed(&self.probes.iter().map(|probe| &probe.name).collect::<Vec<_>>(), ", ")
     }
 
     /// The release that should answer, under the name that people know it by.
@@ -85,6 +103,9 @@ pub(crate) fn listed(texts: &[impl Display], separator: &str) -> String {
 }
 
 type Named = (String, Target);
+
+/// Names and values.
+type Headers = Vec<(String, String)>;
 
 /// The targets of the document: where the release was deployed to, or served already. Beside them
 /// the hosts that have no address to ask.
@@ -119,49 +140,8 @@ fn deployed(deploy: Option<Deploy>) -> Result<(Vec<Named>, Vec<String>), Error> 
     Ok((targets, without_url))
 }
 
-/// The names of the release that should answer; none if that is not to be checked.
-fn release(options: &Options, document: &Document) -> Result<Vec<String>, Failure> {
-    match (&options.expect_version, options.no_version_check) {
-        (Some(_), true) => Err(Error::VersionContradiction.into()),
-        (Some(version), false) => Ok(vec![version.clone()]),
-        (None, true) => Ok(Vec::new()),
-        (None, false) => {
-            let image: Image = document.get()?.unwrap_or_default();
-            let push: Push = document.get()?.unwrap_or_default();
-            let names = [image.tag, image.revision, push.digest];
-            Ok(names.into_iter().flatten().filter(|name| !name.is_empty()).collect())
-        }
-    }
-}
-
-fn expectation(options: &Options, expected: Vec<String>) -> Expectation {
-    let source = VersionSource {
-        pointer: options.version_pointer.value.clone(),
-        header: options.version_header.value.clone(),
-    };
-    Expectation {
-        statuses: options.expect_status.value.clone(),
-        body: options.expect_body.as_ref().map(|pattern| pattern.value.0.clone()),
-        json: options.expect_json.iter().map(|equals| equals.value.clone()).collect(),
-        headers: options.expect_header.iter().map(|header| header.value.clone()).collect(),
-        version: VersionProof { source, expected, required: options.expect_version.is_some() },
-    }
-}
-
-/// Whether conditions were set that only an answer can meet. The document's release is none of
-/// them: it is checked where it can be.
-fn judges_answers(options: &Options) -> bool {
-    options.expect_body.is_some()
-        || !options.expect_json.is_empty()
-        || !options.expect_header.is_empty()
-        || options.expect_version.is_some()
-}
-
 /// The headers to send, with their values.
-fn headers(
-    options: &Options,
-    variable: impl Fn(&str) -> Option<String>,
-) -> Result<Vec<(String, String)>, Error> {
+fn headers(options: &Options, variable: impl Fn(&str) -> Option<String>) -> Result<Headers, Error> {
     let mut headers = vec![(
         "user-agent".to_owned(),
         concat!("healthwait/", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -187,49 +167,44 @@ fn headers(
     Ok(headers)
 }
 
-fn probe(
-    name: String,
-    target: Target,
-    options: &Options,
-    headers: &[(String, String)],
-    expectation: &Rc<Expectation>,
-) -> Result<Probe, Error> {
-    let limit = options.try_timeout.0;
-    let url = match target {
-        Target::Tcp(address) => return Ok(Probe::Tcp { name, address, limit }),
-        Target::Http(url) => url,
+/// What is sent as a body.
+fn body(options: &Options) -> Result<Option<Bytes>, Error> {
+    let Some(text) = &options.body else { return Ok(None) };
+    let Some(path) = text.strip_prefix('@') else {
+        return Ok(Some(Bytes::copy_from_slice(text.as_bytes())));
     };
-    let request = Request::of_url(&url, limit).and_then(|request| {
-        headers.iter().try_fold(request, |request, (name, value)| request.header(name, value))
-    });
-    let request = request.map_err(|error| Error::Request { reason: error.to_string() })?;
-    Ok(Probe::Http { name, url, request, expectation: Rc::clone(expectation) })
+    let wrong = |error: std::io::Error| Error::File {
+        option: "body",
+        path: format!("@{path}"),
+        reason: error.to_string().split(" (os error").next().unwrap_or_default().to_lowercase(),
+    };
+    std::fs::read(path).map(|bytes| Some(bytes.into())).map_err(wrong)
 }
 
-impl Probe {
-    /// The target as it was given.
-    pub(crate) fn name(&self) -> &str {
-        match self {
-            Self::Http { name, .. } | Self::Tcp { name, .. } => name,
-        }
+fn way(
+    target: Target,
+    options: &Options,
+    headers: &Headers,
+    body: Option<&Bytes>,
+) -> Result<Way, Error> {
+    let url = match target {
+        Target::Http(url) => url,
+        Target::Tcp(address) => return Ok(Way::Tcp(address)),
+        Target::Tls(address) => return Ok(Way::Tls(address)),
+        Target::Unix(socket) => return Ok(Way::Unix(socket)),
+        Target::Container(name) => return Ok(Way::Container(name)),
+    };
+    let request = Request::of_url(&url, options.try_timeout.0).and_then(|request| {
+        headers.iter().try_fold(request, |request, (name, value)| request.header(name, value))
+    });
+    let mut request = request.map_err(|error| Error::Request { reason: error.to_string() })?;
+    if let Some(body) = body {
+        request = request.method(http::Method::POST).body(body.clone());
     }
-
-    /// One try.
-    pub(crate) async fn ask(&self) -> Seen {
-        let (url, request, expectation) = match self {
-            Self::Http { url, request, expectation, .. } => (url, request, expectation),
-            Self::Tcp { address, limit, .. } => {
-                return match slipway_probe::tcp(address, *limit).await {
-                    Ok(latency) => Seen::accepted(latency),
-                    Err(error) => Seen::failed(&error),
-                };
-            }
-        };
-        match slipway_probe::http(url, request).await {
-            Ok(answer) => Seen::answered(&answer, expectation),
-            Err(error) => Seen::failed(&error),
-        }
+    if let Some(method) = &options.method {
+        request = request.method(method.value.0.clone());
     }
+    Ok(Way::Http(Box::new(Asked { url, request })))
 }
 
 #[cfg(test)]

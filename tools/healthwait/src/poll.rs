@@ -1,22 +1,22 @@
 //! Asking one target again and again.
 
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-/// Asks until `record`, which takes in what was seen, answers that the target is healthy. A try
-/// begins an `interval` after the one before began, or when that one ends if it took longer.
-pub(crate) async fn until_healthy<T>(
-    interval: Duration,
+/// Asks until `record`, which takes in what was seen, ends it with an answer. Else that says how
+/// long after the start of a try the next one begins; if the try took longer, at once.
+pub(crate) async fn poll<T, End>(
     ask: impl AsyncFn() -> T,
-    record: impl Fn(T) -> bool,
-) {
+    record: impl Fn(T) -> ControlFlow<End, Duration>,
+) -> End {
     loop {
         let begun = Instant::now();
-        if record(ask().await) {
-            return;
+        match record(ask().await) {
+            ControlFlow::Break(end) => return end,
+            ControlFlow::Continue(pause) => sleep(pause.saturating_sub(begun.elapsed())).await,
         }
-        sleep(interval.saturating_sub(begun.elapsed())).await;
     }
 }
 
@@ -36,7 +36,11 @@ mod tests {
             sleep(Duration::from_millis([100, 700, 100, 0][tries.get()])).await;
             tries.set(tries.get() + 1);
         };
-        until_healthy(Duration::from_millis(250), ask, |()| tries.get() == 4).await;
+        let record = |()| match tries.get() {
+            4 => ControlFlow::Break("healthy"),
+            _ => ControlFlow::Continue(Duration::from_millis(250)),
+        };
+        assert_eq!(poll(ask, record).await, "healthy");
         assert_eq!(*starts.borrow(), [0, 250, 950, 1200]);
     }
 }

@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::fmt;
+use std::marker::PhantomData;
 use std::str::FromStr;
 
 use clap::builder::TypedValueParser;
@@ -118,25 +119,57 @@ impl FromStr for RequestHeader {
     }
 }
 
-/// Reads a [`RequestHeader`] for clap. Its own way of telling what is wrong would repeat the text,
-/// which may be a secret out of the environment.
-#[derive(Clone)]
-pub(crate) struct HeaderParser;
+/// Reads a value that may hold a secret, and may stand in the environment. clap's own way of telling
+/// what is wrong would repeat it.
+pub(crate) struct SecretParser<T>(PhantomData<fn() -> T>);
 
-impl TypedValueParser for HeaderParser {
-    type Value = Text<RequestHeader>;
+impl<T> SecretParser<T> {
+    pub(crate) fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<T> Clone for SecretParser<T> {
+    fn clone(&self) -> Self {
+        Self::new()
+    }
+}
+
+impl<T> TypedValueParser for SecretParser<T>
+where
+    T: FromStr<Err: fmt::Display> + Clone + Send + Sync + 'static,
+{
+    type Value = Text<T>;
 
     fn parse_ref(
         &self,
         command: &Command,
-        _: Option<&Arg>,
+        arg: Option<&Arg>,
         value: &OsStr,
     ) -> Result<Self::Value, clap::Error> {
         let text = value.to_str().ok_or_else(|| "it is not UTF-8".to_owned());
         text.and_then(str::parse).map_err(|reason| {
-            clap::Error::raw(ErrorKind::ValueValidation, format!("--header: {reason}\n"))
+            let option = arg.and_then(Arg::get_long).unwrap_or_default();
+            clap::Error::raw(ErrorKind::ValueValidation, format!("--{option}: {reason}\n"))
                 .with_cmd(command)
         })
+    }
+}
+
+/// The method of a request.
+#[derive(Clone, Debug)]
+pub struct Method(pub http::Method);
+
+impl FromStr for Method {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("\"{text}\" is not a method, such as HEAD or POST");
+        // CONNECT asks for a tunnel, which is no answer that could be judged.
+        match text.to_ascii_uppercase().parse() {
+            Ok(http::Method::CONNECT) | Err(_) => Err(wrong()),
+            Ok(method) => Ok(Self(method)),
+        }
     }
 }
 
@@ -162,6 +195,37 @@ impl FromStr for HeaderFromEnv {
     }
 }
 
+/// A share of a whole, from `0%` to `100%`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Percent(pub f64);
+
+impl FromStr for Percent {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let percent = text.trim().strip_suffix('%').and_then(|number| number.trim().parse().ok());
+        match percent {
+            Some(percent @ 0.0..=100.0) => Ok(Self(percent / 100.0)),
+            _ => Err(format!("\"{text}\" is not a share: write 0% to 100%, such as 10%")),
+        }
+    }
+}
+
+/// A factor by which something grows: 1 or more.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Factor(pub f64);
+
+impl FromStr for Factor {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.trim().parse() {
+            Ok(factor) if (1.0..=1000.0).contains(&factor) => Ok(Self(factor)),
+            _ => Err(format!("\"{text}\" is not a factor from 1 to 1000, such as 1.5")),
+        }
+    }
+}
+
 fn header_name(text: &str) -> Result<String, String> {
     match HeaderName::try_from(text.trim()) {
         Ok(name) => Ok(name.as_str().to_owned()),
@@ -177,6 +241,18 @@ mod tests {
     fn a_wrong_pattern_is_told_on_one_line() {
         let error = "a\n(b".parse::<Pattern>().unwrap_err();
         assert!(error.ends_with("is not a regular expression: unclosed group"), "{error}");
+    }
+
+    #[test]
+    fn shares_and_factors_have_bounds() {
+        assert_eq!("12.5 %".parse(), Ok(Percent(0.125)));
+        for bad in ["10", "101%", "-1%", "NaN%", "%", ""] {
+            assert!(bad.parse::<Percent>().is_err(), "{bad}");
+        }
+        assert_eq!("1.5".parse(), Ok(Factor(1.5)));
+        for bad in ["0.9", "NaN", "inf", "-2", "x", ""] {
+            assert!(bad.parse::<Factor>().is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -51,7 +51,34 @@ fn ask(server: &Server, roots: &str) -> Running {
 fn a_certificate_of_a_trusted_authority_is_good() {
     let dir = tempfile::tempdir().unwrap();
     let (roots, server) = secured(dir.path(), "127.0.0.1");
-    ask(&server, &roots).end().expect(0);
+    let ended = ask(&server, &roots).end().expect(0);
+    // rcgen's own, unless it is told another.
+    let expires = ended.target(0)["certificate_expires_at"].as_str().unwrap();
+    assert!(expires.starts_with("4096-01-01T00:00:00Z"), "{expires}");
+}
+
+#[test]
+fn a_certificate_has_to_last_for_as_long_as_was_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    let (roots, server) = secured(dir.path(), "127.0.0.1");
+    let env = [("SSL_CERT_FILE", roots.as_str())];
+    for target in [format!("https://{}/", server.address), format!("tls://{}", server.address)] {
+        Running::start_with(&[&target, "--expect-certificate=14d"], &env).end().expect(0);
+        let ended = Running::start_with(&[&target, "--expect-certificate=9999y"], &env)
+            .stop_at("the certificate is valid for ");
+        assert_eq!(ended.target(0)["healthy"], false);
+    }
+}
+
+#[test]
+fn a_certificate_for_another_name_is_given_up_if_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    let (roots, server) = secured(dir.path(), "elsewhere.example");
+    let url = format!("https://{}/", server.address);
+    let env = [("SSL_CERT_FILE", roots.as_str())];
+    let ended = Running::start_with(&[&url, "--fail-fast", "--timeout=1h"], &env).end().expect(1);
+    assert_eq!(ended.document["error"]["code"], "given_up");
+    assert_eq!(ended.states(0), ["TLS: the certificate is for another name"]);
 }
 
 #[test]

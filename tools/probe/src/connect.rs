@@ -1,38 +1,77 @@
-//! Opening a connection.
+//! Opening a connection: the way to a service.
 
+use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::pin::Pin;
+use std::str::FromStr;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use tokio::net::{TcpStream, lookup_host};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::{Address, Phase, ProbeError};
+use crate::{Address, FormError, Phase, ProbeError};
 
 /// How long an address may take before the next one is tried beside it: the connection attempt
 /// delay that RFC 8305 recommends.
 const HEAD_START: Duration = Duration::from_millis(250);
 
+/// What an open connection can do.
+pub trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
+
+/// An open connection, whatever it goes through. One type for all keeps the HTTP code, which is
+/// made anew for each, in the binary once.
+pub type Stream = Box<dyn Io>;
+
+/// Where a connection leads.
+#[derive(Clone, Copy, Debug)]
+pub enum Place<'a> {
+    /// A TCP port.
+    Port(&'a Address),
+    /// A Unix socket.
+    Socket(&'a Path),
+}
+
+/// A connection that is being opened.
+pub type Opening<'a> = Pin<Box<dyn Future<Output = Result<Stream, ProbeError>> + 'a>>;
+
+/// A way to open connections: from this machine ([`Direct`]), or through something.
+pub trait Dial {
+    /// Opens one, anew for each try, within the deadline of the try.
+    fn open<'a>(&'a self, place: Place<'a>, deadline: &'a Deadline) -> Opening<'a>;
+}
+
 /// The deadline of one try.
-#[derive(Clone, Copy)]
-pub(crate) struct Deadline {
+#[derive(Clone, Copy, Debug)]
+pub struct Deadline {
     begun: Instant,
     limit: Duration,
 }
 
 impl Deadline {
-    pub(crate) fn new(limit: Duration) -> Self {
+    /// From now on.
+    #[must_use]
+    pub fn new(limit: Duration) -> Self {
         Self { begun: Instant::now(), limit }
     }
 
-    pub(crate) fn elapsed(&self) -> Duration {
+    /// How long the try has taken so far.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
         self.begun.elapsed()
     }
 
     /// Waits for a part of the try for as long as the whole may still take.
-    pub(crate) async fn within<T>(
+    ///
+    /// # Errors
+    /// [`ProbeError::TimedOut`].
+    pub async fn within<T>(
         &self,
         during: Phase,
         work: impl Future<Output = T>,
@@ -43,27 +82,106 @@ impl Deadline {
     }
 }
 
-/// Connects and closes at once; answers how long that took.
-///
-/// # Errors
-/// When nothing accepts the connection within `limit`.
-pub async fn tcp(address: &Address, limit: Duration) -> Result<Duration, ProbeError> {
-    let deadline = Deadline::new(limit);
-    connect(address, &deadline).await?;
-    Ok(deadline.elapsed())
+/// Addresses that stand for a host's name and port, in place of what the resolver says:
+/// `HOST:PORT:ADDRESS[,ADDRESS]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resolve {
+    /// The name and port.
+    pub of: Address,
+    /// The addresses.
+    pub to: Vec<IpAddr>,
 }
 
-/// Looks the name up, anew each time since a service may move, and connects to the first of its
-/// addresses that accepts. The look-up runs on a thread of the runtime's, as it blocks.
-pub(crate) async fn connect(
-    address: &Address,
-    deadline: &Deadline,
-) -> Result<TcpStream, ProbeError> {
-    let found = lookup_host((address.host.as_str(), address.port));
-    let not_found = |source| ProbeError::NameNotFound { host: address.host.clone(), source };
-    let found = deadline.within(Phase::Resolving, found).await?.map_err(not_found)?;
-    let stream = deadline.within(Phase::Connecting, first(found)).await?;
-    stream.map_err(|source| ProbeError::Connect { source })
+impl FromStr for Resolve {
+    type Err = FormError;
+
+    fn from_str(text: &str) -> Result<Self, FormError> {
+        let wrong = || {
+            FormError(format!(
+                "\"{text}\" is not HOST:PORT:ADDRESS[,ADDRESS], such as app.example:443:10.0.0.5"
+            ))
+        };
+        let (host, rest) = match text.strip_prefix('[').and_then(|rest| rest.split_once("]:")) {
+            Some(split) => split,
+            None => text.split_once(':').ok_or_else(wrong)?,
+        };
+        let (port, addresses) = rest.split_once(':').ok_or_else(wrong)?;
+        let port = port.parse().ok().filter(|port| *port != 0).ok_or_else(wrong)?;
+        let address = |text: &str| text.trim_start_matches('[').trim_end_matches(']').parse();
+        let to: Result<Vec<IpAddr>, _> = addresses.split(',').map(address).collect();
+        if host.is_empty() {
+            return Err(wrong());
+        }
+        let of = Address { host: host.to_ascii_lowercase(), port };
+        Ok(Self { of, to: to.map_err(|_| wrong())? })
+    }
+}
+
+/// Connections from this machine: names are looked up anew for each try, as a service may move,
+/// and all their addresses are tried (RFC 8305).
+#[derive(Clone, Debug, Default)]
+pub struct Direct {
+    resolved: HashMap<Address, Vec<IpAddr>>,
+}
+
+impl Direct {
+    /// With these names in place of what the resolver says.
+    #[must_use]
+    pub fn new(resolve: impl IntoIterator<Item = Resolve>) -> Self {
+        Self { resolved: resolve.into_iter().map(|one| (one.of, one.to)).collect() }
+    }
+
+    /// The look-up runs on a thread of the runtime's, as it blocks.
+    async fn look_up(&self, address: &Address) -> Result<Vec<SocketAddr>, ProbeError> {
+        if let Some(known) = self.resolved.get(address) {
+            return Ok(known.iter().map(|ip| SocketAddr::new(*ip, address.port)).collect());
+        }
+        match lookup_host((address.host.as_str(), address.port)).await {
+            Ok(found) => Ok(interleaved(found)),
+            Err(source) => Err(ProbeError::NameNotFound { host: address.host.clone(), source }),
+        }
+    }
+}
+
+impl Dial for Direct {
+    fn open<'a>(&'a self, place: Place<'a>, deadline: &'a Deadline) -> Opening<'a> {
+        Box::pin(async move {
+            let opened: io::Result<Stream> = match place {
+                Place::Port(address) => {
+                    let found = deadline.within(Phase::Resolving, self.look_up(address)).await??;
+                    let stream =
+                        deadline.within(Phase::Connecting, first(found.into_iter())).await?;
+                    stream.map(|stream| {
+                        // Only delays what is small, and that is all that is sent here.
+                        let _ = stream.set_nodelay(true);
+                        Box::new(stream) as Stream
+                    })
+                }
+                Place::Socket(path) => {
+                    let stream = deadline.within(Phase::Connecting, UnixStream::connect(path));
+                    stream.await?.map(|stream| Box::new(stream) as Stream)
+                }
+            };
+            opened.map_err(|source| ProbeError::Connect { source })
+        })
+    }
+}
+
+/// Both families in turn, beginning with the one that the resolver prefers (RFC 8305, section 4).
+fn interleaved(found: impl IntoIterator<Item = SocketAddr>) -> Vec<SocketAddr> {
+    let mut queues = [VecDeque::new(), VecDeque::new()];
+    let mut preferred = None;
+    for address in found {
+        let prefers_v6 = *preferred.get_or_insert(address.is_ipv6());
+        queues[usize::from(address.is_ipv6() != prefers_v6)].push_back(address);
+    }
+    let [mut one, mut other] = queues;
+    let mut order = Vec::new();
+    while let Some(address) = one.pop_front().or_else(|| other.pop_front()) {
+        order.push(address);
+        order.extend(other.pop_front());
+    }
+    order
 }
 
 /// Tries each address, the next one as soon as one fails or is slow.
@@ -115,13 +233,31 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_port_that_accepts_is_there() {
+    async fn a_name_stands_for_the_address_that_was_given() {
         let listener = TcpListener::bind(local(0)).unwrap();
         let port = listener.local_addr().unwrap().port();
-        let address = Address { host: "127.0.0.1".into(), port };
-        tcp(&address, Duration::from_secs(30)).await.unwrap();
-        drop(listener);
-        let error = tcp(&address, Duration::from_secs(30)).await.unwrap_err();
-        assert_eq!(error.to_string(), "connection refused");
+        let resolve = format!("App.invalid:{port}:[::2],127.0.0.1").parse().unwrap();
+        let address = Address { host: "app.invalid".into(), port };
+        let deadline = Deadline::new(Duration::from_secs(30));
+        Direct::new([resolve]).open(Place::Port(&address), &deadline).await.unwrap();
+    }
+
+    #[test]
+    fn a_name_s_address_has_a_form() {
+        let resolve: Resolve = "[::1]:80:10.0.0.1".parse().unwrap();
+        assert_eq!(resolve.of, Address { host: "::1".into(), port: 80 });
+        for bad in ["a", "a:80", "a:80:", "a:0:10.0.0.1", "a:x:10.0.0.1", ":80:10.0.0.1", "a:1:b"] {
+            assert!(bad.parse::<Resolve>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_families_take_turns() {
+        let of = |texts: &[&str]| -> Vec<SocketAddr> {
+            texts.iter().map(|ip| SocketAddr::new(ip.parse().unwrap(), 1)).collect()
+        };
+        let order = interleaved(of(&["::1", "::2", "::3", "1.1.1.1", "2.2.2.2"]));
+        assert_eq!(order, of(&["::1", "1.1.1.1", "::2", "2.2.2.2", "::3"]));
+        assert_eq!(interleaved(of(&["1.1.1.1", "::1", "::2"])), of(&["1.1.1.1", "::1", "::2"]));
     }
 }

@@ -1,17 +1,20 @@
 //! One request and its answer.
 
 use std::pin::pin;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper::client::conn::http1;
+use hyper::client::conn::{http1, http2};
+use hyper::rt::Executor;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::JoinSet;
 
-use crate::connect::{Deadline, connect};
-use crate::{Phase, ProbeError, Request, Url, tls};
+use crate::connect::{Deadline, Io, Stream};
+use crate::{Phase, ProbeError, Request, Tls};
 
 /// How much of a body is read, in bytes. What follows is neither awaited nor judged.
 const BODY_LIMIT: usize = 64 * 1024;
@@ -32,6 +35,8 @@ pub struct Answer {
     pub cut: bool,
     /// How long the try took, from its start to the last byte that was read.
     pub elapsed: Duration,
+    /// When the service's certificate ends, if it showed one.
+    pub certificate_not_after: Option<SystemTime>,
 }
 
 impl Answer {
@@ -44,71 +49,107 @@ impl Answer {
     }
 }
 
-/// Asks a URL through a connection of its own.
+/// Asks through a stream that is already open, whatever it goes through, by HTTP/1.1. The timeout
+/// runs from here; the stream is closed afterwards.
 ///
 /// # Errors
 /// When no whole answer comes within the request's timeout.
-pub async fn http(url: &Url, request: &Request) -> Result<Answer, ProbeError> {
+pub async fn over<S: Io + 'static>(stream: S, request: &Request) -> Result<Answer, ProbeError> {
     let deadline = Deadline::new(request.timeout);
-    let stream = connect(&url.address, &deadline).await?;
-    if url.tls {
-        let secured = tls::connect(&url.address.host, stream);
-        let secured = deadline.within(Phase::Handshake, secured).await??;
-        exchange(secured, request, &deadline).await
-    } else {
-        exchange(stream, request, &deadline).await
-    }
+    by_http1(Box::new(stream), request.build(), &deadline).await
 }
 
-/// Asks through a stream that is already open, whatever it goes through. The timeout runs from
-/// here; the stream is closed afterwards.
+/// The same through TLS; the certificate has to be valid for `host`, by the system's authorities.
 ///
 /// # Errors
 /// When no whole answer comes within the request's timeout.
-pub async fn over<S>(stream: S, request: &Request) -> Result<Answer, ProbeError>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    exchange(stream, request, &Deadline::new(request.timeout)).await
-}
-
-/// The same through TLS; the certificate has to be valid for `host`.
-///
-/// # Errors
-/// When no whole answer comes within the request's timeout.
-pub async fn secured<S>(host: &str, stream: S, request: &Request) -> Result<Answer, ProbeError>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let deadline = Deadline::new(request.timeout);
-    let secured = deadline.within(Phase::Handshake, tls::connect(host, stream)).await??;
-    exchange(secured, request, &deadline).await
-}
-
-async fn exchange<S>(
+pub async fn secured<S: Io + 'static>(
+    host: &str,
     stream: S,
     request: &Request,
+) -> Result<Answer, ProbeError> {
+    static TLS: OnceLock<Tls> = OnceLock::new();
+    let deadline = Deadline::new(request.timeout);
+    let secured = TLS.get_or_init(Tls::default).connect(host, Box::new(stream), &[b"http/1.1"]);
+    let secured = deadline.within(Phase::Handshake, secured).await??;
+    by_http1(secured.stream, request.build(), &deadline).await
+}
+
+pub(crate) async fn by_http1(
+    stream: Stream,
+    request: http::Request<Full<Bytes>>,
     deadline: &Deadline,
-) -> Result<Answer, ProbeError>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
+) -> Result<Answer, ProbeError> {
     let waiting = |error| ProbeError::from_hyper(&error, Phase::Waiting);
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(waiting)?;
-    let mut asking = pin!(async {
-        let answer = sender.send_request(request.build());
-        let answer = deadline.within(Phase::Waiting, answer).await?.map_err(waiting)?;
-        let (head, incoming) = answer.into_parts();
-        let (body, cut) = deadline.within(Phase::Reading, read(incoming)).await??;
-        let (status, headers, elapsed) = (head.status, head.headers, deadline.elapsed());
-        Ok(Answer { status, headers, body, cut, elapsed })
-    });
+    let mut asking = pin!(answered(sender.send_request(request), deadline));
     // The connection is driven from here and not by a task, so that dropping a probe ends it.
     tokio::select! {
         biased;
         answer = &mut asking => answer,
         _ = connection => asking.await,
     }
+}
+
+pub(crate) async fn by_http2(
+    stream: Stream,
+    request: http::Request<Full<Bytes>>,
+    deadline: &Deadline,
+) -> Result<Answer, ProbeError> {
+    let waiting = |error| ProbeError::from_hyper(&error, Phase::Waiting);
+    let tasks = Tasks::default();
+    let builder = http2::Builder::new(tasks.executor());
+    let (mut sender, connection) =
+        builder.handshake(TokioIo::new(stream)).await.map_err(waiting)?;
+    let mut asking = pin!(answered(sender.send_request(request), deadline));
+    tokio::select! {
+        biased;
+        answer = &mut asking => answer,
+        _ = connection => asking.await,
+    }
+}
+
+/// What hyper spawns for one connection; it ends with this.
+#[derive(Default)]
+struct Tasks(Arc<Mutex<JoinSet<()>>>);
+
+/// Spawns into [`Tasks`] without keeping them, as what is spawned holds it itself.
+#[derive(Clone)]
+struct TaskExecutor(Weak<Mutex<JoinSet<()>>>);
+
+impl Tasks {
+    fn executor(&self) -> TaskExecutor {
+        TaskExecutor(Arc::downgrade(&self.0))
+    }
+}
+
+impl<F: Future<Output: Send> + Send + 'static> Executor<F> for TaskExecutor {
+    fn execute(&self, future: F) {
+        if let Some(tasks) = self.0.upgrade() {
+            let mut tasks = tasks.lock().unwrap_or_else(PoisonError::into_inner);
+            tasks.spawn(async move {
+                future.await;
+            });
+        }
+    }
+}
+
+async fn answered(
+    sending: impl Future<Output = hyper::Result<http::Response<Incoming>>>,
+    deadline: &Deadline,
+) -> Result<Answer, ProbeError> {
+    let waiting = |error| ProbeError::from_hyper(&error, Phase::Waiting);
+    let answer = deadline.within(Phase::Waiting, sending).await?.map_err(waiting)?;
+    let (head, incoming) = answer.into_parts();
+    let (body, cut) = deadline.within(Phase::Reading, read(incoming)).await??;
+    Ok(Answer {
+        status: head.status,
+        headers: head.headers,
+        body,
+        cut,
+        elapsed: deadline.elapsed(),
+        certificate_not_after: None,
+    })
 }
 
 /// Reads up to the limit, and answers whether there is more.

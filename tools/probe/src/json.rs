@@ -1,8 +1,10 @@
 //! Places in a JSON body (RFC 6901) and what should stand there.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
+use regex::Regex;
 use serde_json::Value;
 
 use crate::FormError;
@@ -49,39 +51,146 @@ impl FromStr for Pointer {
     }
 }
 
-/// That a place of the body holds a value: `POINTER=VALUE`, where a value that is not JSON is
-/// taken for a string.
-#[derive(Clone, Debug, PartialEq)]
-pub struct JsonEquals {
-    /// The place.
-    pub pointer: Pointer,
-    /// What should be there.
-    pub value: Value,
+/// What a place of the body has to hold: `POINTER` alone for one that is there, or `POINTER OP
+/// VALUE` with one of the operators `=`, `!=`, `<`, `<=`, `>`, `>=` and `=~`. A value that is not
+/// JSON is taken for a string, that of `=~` for a regular expression.
+#[derive(Clone, Debug)]
+pub struct JsonCondition {
+    pointer: Pointer,
+    test: Test,
 }
 
-impl FromStr for JsonEquals {
+#[derive(Clone, Debug)]
+enum Test {
+    Present,
+    Is(Value),
+    IsNot(Value),
+    Compares(Comparison, Value),
+    Matches(Regex),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Comparison {
+    Less,
+    AtMost,
+    More,
+    AtLeast,
+}
+
+/// The operators; where one begins like another the longer one is first.
+const OPERATORS: [&str; 8] = ["=~", "==", "!=", "<=", ">=", "=", "<", ">"];
+
+impl FromStr for JsonCondition {
     type Err = FormError;
 
     fn from_str(text: &str) -> Result<Self, FormError> {
-        let Some((pointer, value)) = text.split_once('=') else {
-            return Err(FormError(format!(
-                "\"{text}\" is not POINTER=VALUE, such as /status=ok or /ready=true"
-            )));
+        let operator = |at: usize| OPERATORS.iter().find(|op| text[at..].starts_with(**op));
+        let found = text.char_indices().find_map(|(at, _)| Some((at, *operator(at)?)));
+        let Some((at, operator)) = found else {
+            if !text.starts_with('/') {
+                return Err(FormError(format!(
+                    "\"{text}\" is not a condition on JSON: write POINTER, POINTER=VALUE or \
+                     another of = != < <= > >= =~, such as /status=ok or /ready=true"
+                )));
+            }
+            return Ok(Self { pointer: text.parse()?, test: Test::Present });
         };
-        let value = serde_json::from_str(value).unwrap_or_else(|_| Value::from(value));
-        Ok(Self { pointer: pointer.parse()?, value })
+        let value = text[at + operator.len()..].trim_start();
+        let json = || serde_json::from_str(value).unwrap_or_else(|_| Value::from(value));
+        let test = match operator {
+            "=~" => Test::Matches(Regex::new(value).map_err(|error| pattern_error(value, &error))?),
+            "!=" => Test::IsNot(json()),
+            "<" => Test::Compares(Comparison::Less, json()),
+            "<=" => Test::Compares(Comparison::AtMost, json()),
+            ">" => Test::Compares(Comparison::More, json()),
+            ">=" => Test::Compares(Comparison::AtLeast, json()),
+            _ => Test::Is(json()),
+        };
+        if let Test::Compares(_, value) = &test
+            && !(value.is_number() || value.is_string())
+        {
+            return Err(FormError(format!(
+                "\"{text}\" compares with {}: only numbers and strings have an order",
+                show(value)
+            )));
+        }
+        Ok(Self { pointer: text[..at].trim_end().parse()?, test })
     }
 }
 
-impl JsonEquals {
+/// What is wrong with a regular expression, on one line.
+pub(crate) fn pattern_error(pattern: &str, error: &regex::Error) -> FormError {
+    // regex draws the place on several lines and says what is wrong on the last.
+    let error = error.to_string();
+    let last = error.lines().last().unwrap_or_default();
+    let reason = last.strip_prefix("error: ").unwrap_or(last);
+    FormError(format!("\"{pattern}\" is not a regular expression: {reason}"))
+}
+
+impl JsonCondition {
     /// Why the body is not as it should be, if it is not.
     pub(crate) fn judge(&self, body: &Value) -> Option<String> {
-        let Self { pointer, value } = self;
+        let Self { pointer, test } = self;
         match pointer.find(body) {
-            Some(found) if same(found, value) => None,
-            Some(found) => Some(format!("{pointer} is {}, expected {}", show(found), show(value))),
-            None => Some(format!("{pointer} is missing, expected {}", show(value))),
+            Some(found) if test.is_met(found) => None,
+            Some(found) => Some(format!("{pointer} is {}, expected {test}", show(found))),
+            None => Some(format!("{pointer} is missing, expected {test}")),
         }
+    }
+}
+
+impl Test {
+    fn is_met(&self, found: &Value) -> bool {
+        match self {
+            Self::Present => true,
+            Self::Is(value) => same(found, value),
+            Self::IsNot(value) => !same(found, value),
+            Self::Compares(comparison, value) => {
+                order(found, value).is_some_and(|order| match comparison {
+                    Comparison::Less => order.is_lt(),
+                    Comparison::AtMost => order.is_le(),
+                    Comparison::More => order.is_gt(),
+                    Comparison::AtLeast => order.is_ge(),
+                })
+            }
+            // What is not a string is searched as it is written in JSON.
+            Self::Matches(regex) => match found.as_str() {
+                Some(text) => regex.is_match(text),
+                None => regex.is_match(&found.to_string()),
+            },
+        }
+    }
+}
+
+impl fmt::Display for Test {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Present => f.write_str("it to be there"),
+            Self::Is(value) => f.write_str(&show(value)),
+            Self::IsNot(value) => write!(f, "anything but {}", show(value)),
+            Self::Compares(comparison, value) => {
+                let sign = match comparison {
+                    Comparison::Less => "<",
+                    Comparison::AtMost => "<=",
+                    Comparison::More => ">",
+                    Comparison::AtLeast => ">=",
+                };
+                write!(f, "{sign} {}", show(value))
+            }
+            Self::Matches(regex) => write!(f, "a match of {}", cut(regex.as_str())),
+        }
+    }
+}
+
+/// The order of two numbers or of two strings; other values have none.
+fn order(a: &Value, b: &Value) -> Option<Ordering> {
+    match (a, b) {
+        (Value::Number(x), Value::Number(y)) => match (x.as_i128(), y.as_i128()) {
+            (Some(x), Some(y)) => Some(x.cmp(&y)),
+            _ => x.as_f64()?.partial_cmp(&y.as_f64()?),
+        },
+        (Value::String(x), Value::String(y)) => Some(x.cmp(y)),
+        _ => None,
     }
 }
 
@@ -101,7 +210,8 @@ pub(crate) fn show(value: &Value) -> String {
 }
 
 /// At most 80 characters of a text from outside, none of them a control character.
-pub(crate) fn cut(text: &str) -> String {
+#[must_use]
+pub fn cut(text: &str) -> String {
     let clean = |c: char| if c.is_control() { '\u{fffd}' } else { c };
     let mut chars = text.chars().map(clean);
     let mut head: String = chars.by_ref().take(80).collect();
@@ -118,7 +228,7 @@ mod tests {
     use serde_json::json;
 
     fn judge(expected: &str, body: &Value) -> Option<String> {
-        expected.parse::<JsonEquals>().unwrap().judge(body)
+        expected.parse::<JsonCondition>().unwrap().judge(body)
     }
 
     #[test]
@@ -151,8 +261,46 @@ mod tests {
 
     #[test]
     fn what_is_no_pointer_is_refused() {
-        for bad in ["status=ok", "/a~=1", "/a~2=1", "/status"] {
-            assert!(bad.parse::<JsonEquals>().is_err(), "{bad}");
+        for bad in ["status=ok", "/a~=1", "/a~2=1", "status", "", "/a=~(b", "/a<true", "/a>=[1]"] {
+            assert!(bad.parse::<JsonCondition>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn values_are_compared() {
+        let body = json!({
+            "n": 7, "x": 0.5, "big": 9_007_199_254_740_993_u64, "name": "web-17", "list": [1, 2],
+            "at": "2026-01-02T03:04:05Z", "null": null,
+        });
+        for met in [
+            "/n",
+            "/null",
+            "/n==7",
+            "/n!=8",
+            "/n<8",
+            "/n<=7",
+            "/n > 6",
+            "/n >= 7.0",
+            "/x<1",
+            "/big>9007199254740992",
+            "/name=~^web-[0-9]+$",
+            "/list=~^\\[1,",
+            "/at>2026-01-01",
+            "/name!=web",
+            "/null!=0",
+        ] {
+            assert_eq!(judge(met, &body), None, "{met}");
+        }
+        for (not, reason) in [
+            ("/gone", "/gone is missing, expected it to be there"),
+            ("/n>7", "/n is 7, expected > 7"),
+            ("/n!=7", "/n is 7, expected anything but 7"),
+            ("/name<1", "/name is \"web-17\", expected < 1"),
+            ("/name=~^db", "/name is \"web-17\", expected a match of ^db"),
+            ("/big<=9007199254740992", "/big is 9007199254740993, expected <= 9007199254740992"),
+            ("/gone!=1", "/gone is missing, expected anything but 1"),
+        ] {
+            assert_eq!(judge(not, &body).as_deref(), Some(reason));
         }
     }
 
@@ -165,7 +313,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_name_can_be_pointed_at(name in "[^=]{0,8}", value: i64) {
+        fn names_without_operators_can_be_pointed_at(name in "([^=<>!]{0,7}[^=<>!\\s])?", value: i64) {
             let escaped = name.replace('~', "~0").replace('/', "~1");
             let body = Value::Object([(name, json!(value))].into_iter().collect());
             prop_assert_eq!(judge(&format!("/{escaped}={value}"), &body), None);

@@ -1,13 +1,14 @@
 //! Whether an answer is the one that was hoped for.
 
 use std::str::FromStr;
+use std::time::{Duration, SystemTime};
 
 use http::HeaderName;
 use regex::bytes::Regex;
 use serde_json::Value;
 
-use crate::json::cut;
-use crate::{Answer, FormError, JsonEquals, StatusSet, VersionProof};
+use crate::json::{cut, pattern_error};
+use crate::{Answer, FormError, JsonCondition, StatusSet, VersionProof};
 
 /// What an answer has to be. The default is any answer with a status of `2xx`.
 #[derive(Clone, Debug, Default)]
@@ -16,12 +17,16 @@ pub struct Expectation {
     pub statuses: StatusSet,
     /// The body (its first 64 KiB) has a match.
     pub body: Option<Regex>,
-    /// Each place of the JSON body holds its value.
-    pub json: Vec<JsonEquals>,
+    /// Each place of the JSON body holds what it should.
+    pub json: Vec<JsonCondition>,
     /// Each header is there.
     pub headers: Vec<HeaderIs>,
     /// The release that was deployed is the one that answers.
     pub version: VersionProof,
+    /// The try takes no longer.
+    pub latency: Option<Duration>,
+    /// The certificate, where there is one, stays valid for so long.
+    pub certificate: Option<Duration>,
 }
 
 /// What an answer is worth.
@@ -29,32 +34,75 @@ pub struct Expectation {
 pub enum Verdict {
     /// It is as it should be.
     Ok,
-    /// It is not, and this is the first reason: a short fragment for a line of text.
-    Not(String),
+    /// It is not.
+    Not(Defect),
+}
+
+/// The first thing that is not as it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Defect {
+    /// What it is about.
+    pub part: Part,
+    /// A short fragment for a line of text.
+    pub reason: String,
+}
+
+/// The parts of an answer, in the order in which they are judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The status.
+    Status,
+    /// A header.
+    Header,
+    /// The body, as text or as JSON.
+    Body,
+    /// When the certificate ends.
+    Certificate,
+    /// How long it took.
+    Latency,
+    /// The version that it tells; all else is as it should be.
+    Version,
 }
 
 impl Expectation {
-    /// Judges an answer. Of several defects the first is told, the status first of all.
+    /// Judges an answer. Of several defects the first is told, the status first of all and the
+    /// version last.
     #[must_use]
     pub fn judge(&self, answer: &Answer) -> Verdict {
-        match self.reason(answer) {
-            Some(reason) => Verdict::Not(reason),
-            None => Verdict::Ok,
-        }
+        let status = answer.status.as_u16();
+        let status = (!self.statuses.contains(status))
+            .then(|| format!("status {status}, expected {}", self.statuses));
+        let told = told(Part::Status, status)
+            .or_else(|| {
+                told(Part::Header, self.headers.iter().find_map(|header| header.judge(answer)))
+            })
+            .or_else(|| {
+                told(Part::Body, self.body_reason(answer).or_else(|| self.json_reason(answer)))
+            })
+            .or_else(|| self.connection(answer.elapsed, answer.certificate_not_after))
+            .or_else(|| told(Part::Version, self.version.judge(answer)));
+        told.map_or(Verdict::Ok, Verdict::Not)
     }
 
-    fn reason(&self, answer: &Answer) -> Option<String> {
-        let status = answer.status.as_u16();
-        if !self.statuses.contains(status) {
-            return Some(format!("status {status}, expected {}", self.statuses));
-        }
-        if let Some(reason) = self.headers.iter().find_map(|header| header.judge(answer)) {
-            return Some(reason);
-        }
-        if let Some(pattern) = self.body.as_ref().filter(|regex| !regex.is_match(&answer.body)) {
-            return Some(format!("the body does not match {}", cut(pattern.as_str())));
-        }
-        self.json_reason(answer).or_else(|| self.version.judge(answer))
+    /// Judges what there is without an answer, too: how long a try took, and when the certificate
+    /// that was shown ends.
+    #[must_use]
+    pub fn connection(&self, took: Duration, not_after: Option<SystemTime>) -> Option<Defect> {
+        let certificate = self.certificate.zip(not_after);
+        let certificate =
+            certificate.and_then(|(least, end)| certificate_reason(least, end, SystemTime::now()));
+        let slow = self.latency.filter(|limit| took > *limit);
+        let slow = slow.map(|limit| {
+            let took = Duration::from_millis(took.as_millis().try_into().unwrap_or(u64::MAX));
+            let text = humantime::format_duration;
+            format!("took {}, expected at most {}", text(took), text(limit))
+        });
+        told(Part::Certificate, certificate).or_else(|| told(Part::Latency, slow))
+    }
+
+    fn body_reason(&self, answer: &Answer) -> Option<String> {
+        let pattern = self.body.as_ref().filter(|regex| !regex.is_match(&answer.body))?;
+        Some(format!("the body does not match {}", cut(pattern.as_str())))
     }
 
     fn json_reason(&self, answer: &Answer) -> Option<String> {
@@ -62,30 +110,74 @@ impl Expectation {
             return None;
         }
         match serde_json::from_slice::<Value>(&answer.body) {
-            Ok(body) => self.json.iter().find_map(|equals| equals.judge(&body)),
+            Ok(body) => self.json.iter().find_map(|condition| condition.judge(&body)),
             Err(_) if answer.cut => Some("the body is too large to be judged as JSON".to_owned()),
             Err(_) => Some("the body is not JSON".to_owned()),
         }
     }
 }
 
-/// That a header is there: `NAME`, or `NAME: VALUE` for one with exactly this value.
-#[derive(Clone, Debug, PartialEq, Eq)]
+fn told(part: Part, reason: Option<String>) -> Option<Defect> {
+    reason.map(|reason| Defect { part, reason })
+}
+
+/// Why a certificate that is valid until `end` is not valid for long enough, if it is not.
+fn certificate_reason(least: Duration, end: SystemTime, now: SystemTime) -> Option<String> {
+    let wanted = coarse(least);
+    match end.duration_since(now) {
+        Ok(left) if left >= least => None,
+        Ok(left) => {
+            Some(format!("the certificate is valid for {}, expected {wanted}", coarse(left)))
+        }
+        Err(_) => Some(format!("the certificate has expired, expected {wanted} of validity")),
+    }
+}
+
+/// A duration for people, in the largest unit that it fills.
+fn coarse(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let units = [(86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second")];
+    let (size, name) =
+        units.into_iter().find(|(size, _)| seconds >= *size).unwrap_or((1, "second"));
+    let count = seconds / size;
+    format!("{count} {name}{}", if count == 1 { "" } else { "s" })
+}
+
+/// What a header has to be: `NAME` for one that is there, `NAME: VALUE` for one with exactly this
+/// value, `NAME=~REGEX` for one that has a match.
+#[derive(Clone, Debug)]
 pub struct HeaderIs {
     name: HeaderName,
-    value: Option<String>,
+    value: HeaderTest,
+}
+
+#[derive(Clone, Debug)]
+enum HeaderTest {
+    Present,
+    Is(String),
+    Matches(Regex),
 }
 
 impl FromStr for HeaderIs {
     type Err = FormError;
 
     fn from_str(text: &str) -> Result<Self, FormError> {
-        let (name, value) = match text.split_once(':') {
-            Some((name, value)) => (name, Some(value.trim().to_owned())),
-            None => (text, None),
+        // Neither sign can stand in a name, so the first one is the operator.
+        let (name, value) = match text.find([':', '=']).map(|at| text.split_at(at)) {
+            Some((name, rest)) if rest.starts_with("=~") => {
+                let pattern = rest[2..].trim_start();
+                let regex = Regex::new(pattern).map_err(|error| pattern_error(pattern, &error))?;
+                (name, HeaderTest::Matches(regex))
+            }
+            Some((name, rest)) if rest.starts_with(':') => {
+                (name, HeaderTest::Is(rest[1..].trim().to_owned()))
+            }
+            _ => (text, HeaderTest::Present),
         };
         let parsed = HeaderName::try_from(name.trim()).map_err(|_| {
-            FormError(format!("\"{name}\" is not a header's name: write NAME or 'NAME: VALUE'"))
+            FormError(format!(
+                "\"{name}\" is not a header's name: write NAME, 'NAME: VALUE' or NAME=~REGEX"
+            ))
         })?;
         Ok(Self { name: parsed, value })
     }
@@ -94,19 +186,26 @@ impl FromStr for HeaderIs {
 impl HeaderIs {
     fn judge(&self, answer: &Answer) -> Option<String> {
         let Self { name, value } = self;
-        let mut found = answer.headers.get_all(name).iter();
-        let Some(expected) = value else {
-            return found.next().is_none().then(|| format!("header {name} is missing"));
+        let mut found = answer.headers.get_all(name).iter().map(http::HeaderValue::as_bytes);
+        let met = match value {
+            HeaderTest::Present => found.next().is_some(),
+            HeaderTest::Is(expected) => found.any(|found| found == expected.as_bytes()),
+            HeaderTest::Matches(regex) => found.any(|found| regex.is_match(found)),
         };
-        if found.any(|found| found.as_bytes() == expected.as_bytes()) {
+        if met {
             return None;
         }
+        let expected = match value {
+            HeaderTest::Present => String::new(),
+            HeaderTest::Is(expected) => format!(", expected \"{expected}\""),
+            HeaderTest::Matches(regex) => format!(", expected a match of {}", cut(regex.as_str())),
+        };
         Some(match answer.headers.get(name) {
             Some(other) => {
                 let other = cut(&String::from_utf8_lossy(other.as_bytes()));
-                format!("header {name} is \"{other}\", expected \"{expected}\"")
+                format!("header {name} is \"{other}\"{expected}")
             }
-            None => format!("header {name} is missing, expected \"{expected}\""),
+            None => format!("header {name} is missing{expected}"),
         })
     }
 }
@@ -116,7 +215,6 @@ mod tests {
     use super::*;
     use crate::VersionSource;
     use http::{HeaderMap, HeaderValue, StatusCode};
-    use std::time::Duration;
 
     fn answer(status: u16, headers: &[(&'static str, &'static str)], body: &str) -> Answer {
         let mut map = HeaderMap::new();
@@ -128,14 +226,15 @@ mod tests {
             headers: map,
             body: body.as_bytes().to_vec(),
             cut: false,
-            elapsed: Duration::ZERO,
+            elapsed: Duration::from_millis(700),
+            certificate_not_after: None,
         }
     }
 
     fn reason(expectation: &Expectation, answer: &Answer) -> String {
         match expectation.judge(answer) {
             Verdict::Ok => "ok".to_owned(),
-            Verdict::Not(reason) => reason,
+            Verdict::Not(defect) => defect.reason,
         }
     }
 
@@ -167,7 +266,54 @@ mod tests {
         assert_eq!(reason(&expectation, &answer(200, &[("x-a", "1"), ("x-a", "2")], "")), "ok");
         let other = "header x-a is \"1\", expected \"2\"";
         assert_eq!(reason(&expectation, &answer(200, &[("x-a", "1")], "")), other);
-        assert!("x y: 1".parse::<HeaderIs>().is_err());
+        for bad in ["x y: 1", "x y", "x=1", "x=~(", ":1"] {
+            assert!(bad.parse::<HeaderIs>().is_err(), "{bad}");
+        }
+        let expectation = Expectation {
+            headers: vec!["content-type=~^application/(.+\\+)?json".parse().unwrap()],
+            ..Expectation::default()
+        };
+        let typed = |value| reason(&expectation, &answer(200, &[("content-type", value)], ""));
+        assert_eq!(typed("application/health+json; charset=utf-8"), "ok");
+        let other = "header content-type is \"text/html\", expected a match of \
+                     ^application/(.+\\+)?json";
+        assert_eq!(typed("text/html"), other);
+    }
+
+    #[test]
+    fn slow_answers_can_be_refused() {
+        let limit = |millis| Expectation {
+            latency: Some(Duration::from_millis(millis)),
+            ..Expectation::default()
+        };
+        assert_eq!(reason(&limit(700), &answer(200, &[], "")), "ok");
+        let late = "took 700ms, expected at most 500ms";
+        assert_eq!(reason(&limit(500), &answer(200, &[], "")), late);
+        assert!(limit(500).connection(Duration::from_millis(400), None).is_none());
+    }
+
+    #[test]
+    fn a_certificate_has_to_last() {
+        let day = Duration::from_secs(86_400);
+        let now = SystemTime::UNIX_EPOCH + 1000 * day;
+        let judge = |left: Duration| certificate_reason(14 * day, now + left, now);
+        assert_eq!(judge(14 * day), None);
+        let short = "the certificate is valid for 13 days, expected 14 days";
+        assert_eq!(judge(14 * day - Duration::from_secs(1)).as_deref(), Some(short));
+        let hour = "the certificate is valid for 1 hour, expected 14 days";
+        assert_eq!(judge(Duration::from_secs(3_700)).as_deref(), Some(hour));
+        let gone = certificate_reason(14 * day, now - day, now).unwrap();
+        assert_eq!(gone, "the certificate has expired, expected 14 days of validity");
+
+        // Where no certificate is shown there is none to be judged.
+        let expectation = Expectation { certificate: Some(14 * day), ..Expectation::default() };
+        assert_eq!(reason(&expectation, &answer(200, &[], "")), "ok");
+        let shown = Answer {
+            certificate_not_after: Some(SystemTime::now() + day + day / 2),
+            ..answer(200, &[], "")
+        };
+        let short = "the certificate is valid for 1 day, expected 14 days";
+        assert_eq!(reason(&expectation, &shown), short);
     }
 
     #[test]

@@ -14,6 +14,12 @@ pub struct StatusSet {
 }
 
 impl StatusSet {
+    /// Every status.
+    #[must_use]
+    pub fn any() -> Self {
+        Self { text: "any".to_owned(), ranges: vec![(0, u16::MAX)] }
+    }
+
     /// Whether the status is one of them.
     #[must_use]
     pub fn contains(&self, status: u16) -> bool {

@@ -2,6 +2,8 @@
 
 use std::fmt;
 use std::net::Ipv6Addr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use http::uri::{Authority, PathAndQuery};
@@ -11,14 +13,20 @@ use crate::FormError;
 /// One thing to probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// An HTTP or HTTPS URL that is asked with a request.
+    /// A URL that is asked with an HTTP request.
     Http(Url),
     /// A TCP port that has to accept a connection.
     Tcp(Address),
+    /// A TCP port that has to prove by TLS who it is.
+    Tls(Address),
+    /// A Unix socket that has to accept a connection.
+    Unix(PathBuf),
+    /// A container whose own health check has to pass, by name or id.
+    Container(String),
 }
 
 /// A host and a port.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Address {
     /// A name or an IP address; an IPv6 address stands without brackets.
     pub host: String,
@@ -26,15 +34,47 @@ pub struct Address {
     pub port: u16,
 }
 
+/// How a URL is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// `http`: without TLS.
+    Http,
+    /// `https`: with TLS, which settles the version of HTTP, too.
+    Https,
+    /// `h2c`: HTTP/2 without TLS, as both sides know beforehand (RFC 9113, section 3.3).
+    H2c,
+}
+
 /// The URL of an HTTP service: no user, no fragment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Url {
-    /// Whether it is `https`.
-    pub tls: bool,
-    /// Where it is.
+    /// How it is asked.
+    pub scheme: Scheme,
+    /// Where it is; behind a Unix socket it is `localhost`.
     pub address: Address,
+    /// The Unix socket that leads to it, in place of the address.
+    pub socket: Option<PathBuf>,
     /// The path with its query; it begins with a slash.
     pub path: String,
+}
+
+impl Scheme {
+    pub(crate) fn port(self) -> u16 {
+        match self {
+            Self::Http | Self::H2c => 80,
+            Self::Https => 443,
+        }
+    }
+}
+
+impl fmt::Display for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Http => "http",
+            Self::Https => "https",
+            Self::H2c => "h2c",
+        })
+    }
 }
 
 impl Url {
@@ -51,8 +91,7 @@ impl Url {
     /// section 7.2).
     #[must_use]
     pub fn host_header(&self) -> String {
-        let own = if self.tls { 443 } else { 80 };
-        if self.address.port == own {
+        if self.address.port == self.scheme.port() {
             self.address.bracketed().to_string()
         } else {
             self.address.to_string()
@@ -113,8 +152,10 @@ impl fmt::Display for Address {
 
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = if self.tls { "https" } else { "http" };
-        write!(f, "{scheme}://{}{}", self.host_header(), self.path)
+        match &self.socket {
+            Some(socket) => write!(f, "http+unix://{}:{}", escaped(socket), self.path),
+            None => write!(f, "{}://{}{}", self.scheme, self.host_header(), self.path),
+        }
     }
 }
 
@@ -123,6 +164,9 @@ impl fmt::Display for Target {
         match self {
             Self::Http(url) => url.fmt(f),
             Self::Tcp(address) => write!(f, "tcp://{address}"),
+            Self::Tls(address) => write!(f, "tls://{address}"),
+            Self::Unix(socket) => write!(f, "unix://{}", escaped(socket)),
+            Self::Container(name) => write!(f, "container://{name}"),
         }
     }
 }
@@ -131,29 +175,83 @@ impl FromStr for Target {
     type Err = FormError;
 
     fn from_str(text: &str) -> Result<Self, FormError> {
-        let wrong = FormError;
-        let Some((scheme, rest)) = text.split_once("://") else {
-            return Err(wrong(format!(
-                "the scheme is missing: write http://{text}, https://{text} or tcp://{text}"
-            )));
-        };
-        let rest = rest.split('#').next().unwrap_or_default();
-        let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-        match scheme.to_ascii_lowercase().as_str() {
-            "tcp" if !path.is_empty() => {
-                Err(wrong(format!("a TCP target has no path: write tcp://{authority}")))
-            }
-            "tcp" => Address::parse(authority, None).map(Self::Tcp).map_err(wrong),
-            scheme @ ("http" | "https") => {
-                let tls = scheme == "https";
-                let own = if tls { 443 } else { 80 };
-                let address = Address::parse(authority, Some(own)).map_err(wrong)?;
-                let path = path_of(path).map_err(wrong)?;
-                Ok(Self::Http(Url { tls, address, path }))
-            }
-            other => Err(wrong(format!("\"{other}\" is none of http, https and tcp"))),
-        }
+        parse(text).map_err(FormError)
     }
+}
+
+fn parse(text: &str) -> Result<Target, String> {
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return Err(format!(
+            "the scheme is missing: write http://{text}, https://{text} or tcp://{text}"
+        ));
+    };
+    let rest = rest.split('#').next().unwrap_or_default();
+    let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    let port = |kind: &str| match path {
+        "" => Address::parse(authority, None),
+        _ => Err(format!("a {kind} target has no path: write {kind}://{authority}")),
+    };
+    match scheme.to_ascii_lowercase().as_str() {
+        "tcp" => port("tcp").map(Target::Tcp),
+        "tls" => port("tls").map(Target::Tls),
+        "http" => url(Scheme::Http, authority, path),
+        "https" => url(Scheme::Https, authority, path),
+        "h2c" => url(Scheme::H2c, authority, path),
+        "unix" => socket(rest).map(Target::Unix),
+        "http+unix" => behind_socket(authority, path, rest),
+        "container" => container(rest),
+        other => Err(format!(
+            "\"{other}\" is none of http, https, h2c, http+unix, tcp, tls, unix and container"
+        )),
+    }
+}
+
+fn url(scheme: Scheme, authority: &str, path: &str) -> Result<Target, String> {
+    let address = Address::parse(authority, Some(scheme.port()))?;
+    Ok(Target::Http(Url { scheme, address, socket: None, path: path_of(path)? }))
+}
+
+/// Both forms in use: the socket as an escaped authority, or as a path that a colon ends.
+fn behind_socket(authority: &str, path: &str, rest: &str) -> Result<Target, String> {
+    let (file, path) = match authority {
+        "" => rest.split_once(':').unwrap_or((rest, "/")),
+        escaped => (escaped, path),
+    };
+    let address = Address { host: "localhost".to_owned(), port: Scheme::Http.port() };
+    let (socket, path) = (Some(socket(file)?), path_of(path)?);
+    Ok(Target::Http(Url { scheme: Scheme::Http, address, socket, path }))
+}
+
+/// An absolute path, with `%3A` for a colon.
+fn socket(text: &str) -> Result<PathBuf, String> {
+    let bytes: Vec<u8> = percent_encoding::percent_decode_str(text).collect();
+    // What a socket's address has room for (unix(7)), the byte that ends it included.
+    match bytes.as_slice() {
+        [b'/', _, ..] if bytes.len() < 108 && !bytes.contains(&0) => {
+            Ok(PathBuf::from(std::ffi::OsStr::from_bytes(&bytes)))
+        }
+        [b'/', _, ..] => Err(format!("\"{text}\" is too long for a Unix socket")),
+        _ => Err(format!(
+            "\"{text}\" is not the absolute path of a Unix socket, such as \
+             unix:///run/app.sock or http+unix:///run/app.sock:/health"
+        )),
+    }
+}
+
+/// A path as [`socket`] reads it.
+fn escaped(path: &Path) -> impl fmt::Display {
+    use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
+    const RESERVED: &AsciiSet = &CONTROLS.add(b' ').add(b'%').add(b'?').add(b'#').add(b':');
+    percent_encode(path.as_os_str().as_bytes(), RESERVED).to_string()
+}
+
+/// A container's name or id, as the engine allows it.
+fn container(name: &str) -> Result<Target, String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+    if !name.starts_with(|c: char| c.is_ascii_alphanumeric()) || !name.chars().all(plain) {
+        return Err(format!("\"{name}\" is not the name or id of a container"));
+    }
+    Ok(Target::Container(name.to_owned()))
 }
 
 /// A path with its query in the form that a request sends.
@@ -168,57 +266,4 @@ pub(crate) fn path_of(text: &str) -> Result<String, String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn url(text: &str) -> Url {
-        match text.parse() {
-            Ok(Target::Http(url)) => url,
-            other => panic!("{text}: {other:?}"),
-        }
-    }
-
-    #[test]
-    fn the_forms_that_people_write() {
-        let app = url("HTTP://App.example:8000?a=b#top");
-        assert_eq!(app.to_string(), "http://app.example:8000/?a=b");
-        assert_eq!(app.host_header(), "app.example:8000");
-        assert_eq!(url("https://[::1]/x").host_header(), "[::1]");
-        assert_eq!(url("https://a:443").host_header(), "a");
-        assert_eq!(url("http://a:443").host_header(), "a:443");
-        let tcp = Target::Tcp(Address { host: "db".into(), port: 5432 });
-        assert_eq!("tcp://db:5432".parse(), Ok(tcp));
-    }
-
-    #[test]
-    fn what_is_wrong_is_named() {
-        for (text, reason) in [
-            ("localhost:8000", "http://localhost:8000"),
-            ("ftp://a", "none of http"),
-            ("tcp://a", "port is missing"),
-            ("tcp://a:1/x", "no path"),
-            ("http://", "not a host"),
-            ("http://:80", "host is missing"),
-            ("http://a:0", "not a port"),
-            ("http://a:99999", "not a port"),
-            ("http://a:", "not a port"),
-            ("http://me:pw@a", "user or password"),
-            ("http://[::x]", "not a"),
-            ("http://a/ü x", "%XX"),
-            ("http://a b", "not a host"),
-        ] {
-            let error = text.parse::<Target>().unwrap_err().to_string();
-            assert!(error.contains(reason), "{text}: {error}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn nothing_panics_and_what_is_shown_reads_back(text in "(http|https|tcp)://[a-z:\\[\\]0-9./?#@ -]{0,16}") {
-            if let Ok(target) = text.parse::<Target>() {
-                prop_assert_eq!(target.to_string().parse(), Ok(target));
-            }
-        }
-    }
-}
+mod tests;

@@ -5,46 +5,17 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustls::ClientConfig;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
-
-/// Where systems keep all authorities in one file; a directory of many files takes milliseconds.
-const BUNDLES: [&str; 5] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-];
 
 /// The client's side of TLS towards this registry, `host[:port]`.
 pub(crate) fn config(registry: &str) -> Result<Arc<ClientConfig>, String> {
-    let mut roots = RootCertStore::empty();
-    let (usable, _) = roots.add_parsable_certificates(system());
-    let (own, _) = roots.add_parsable_certificates(of_host(&certs_d(), registry)?);
-    if usable + own == 0 {
-        return Err("no root certificates are found".to_owned());
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+    let mut authorities = slipway_trust::system();
+    authorities.append(&mut of_host(&certs_d(), registry)?);
+    let mut config = slipway_trust::client(authorities)?.with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
-}
-
-fn system() -> Vec<CertificateDer<'static>> {
-    let told = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    if !told("SSL_CERT_FILE")
-        && !told("SSL_CERT_DIR")
-        && let Some(bundle) = BUNDLES.iter().map(Path::new).find(|path| path.is_file())
-    {
-        return rustls_native_certs::load_certs_from_paths(Some(bundle), None).certs;
-    }
-    rustls_native_certs::load_native_certs().certs
 }
 
 /// The engine's directories: that of the system, and that of an engine without root.

@@ -193,6 +193,10 @@ codes! {
 
     /// Nothing says what to wait for.
     NoTarget "no_target" USAGE,
+    /// A target will not become healthy by waiting, and `--fail-fast` was given.
+    GivenUp "given_up" FAILED,
+    /// The command that was to run once all was healthy failed; the exit code is its own.
+    CommandFailed "command_failed" FAILED,
 }
 
 #[cfg(test)]

@@ -238,8 +238,24 @@ pub struct Health {
     pub targets: Vec<HealthTarget>,
     /// How long it waited in all, in milliseconds.
     pub waited_ms: Option<u64>,
+    /// The command that was run once all was healthy, if one was asked for.
+    pub command: Option<HealthCommand>,
+    /// The host that the targets were reached through, as `USER@HOST`, if there was one.
+    pub via: Option<String>,
 }
 section!(Health "health");
+
+/// The command that healthwait ran.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct HealthCommand {
+    /// The program; its arguments are left out, since they may hold secrets.
+    pub program: String,
+    /// Its exit status, or 128 and the number of the signal that ended it.
+    pub exit: u8,
+    /// How long it ran, in milliseconds.
+    pub ran_ms: u64,
+}
 
 /// What healthwait saw of one target.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -265,6 +281,32 @@ pub struct HealthTarget {
     pub body: Option<String>,
     /// The states in their order; equal ones in a row are one entry.
     pub timeline: Vec<Attempt>,
+    /// When a try first met the conditions, in milliseconds since the start.
+    pub first_success_ms: Option<u64>,
+    /// The shortest time that an answer took, in milliseconds.
+    pub latency_min_ms: Option<u64>,
+    /// The time that one half of the answers did not exceed, in milliseconds.
+    pub latency_median_ms: Option<u64>,
+    /// The time that 99 of 100 answers did not exceed, in milliseconds.
+    pub latency_p99_ms: Option<u64>,
+    /// When the certificate ends that was shown last, in RFC 3339.
+    pub certificate_expires_at: Option<String>,
+    /// The last try that did not meet the conditions, if there was one.
+    pub last_failure: Option<HealthFailure>,
+}
+
+/// A try that did not meet the conditions.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct HealthFailure {
+    /// When it ended, in milliseconds since the start.
+    pub at_ms: u64,
+    /// Why it did not.
+    pub reason: String,
+    /// The status of its HTTP answer, if there was one.
+    pub status: Option<u16>,
+    /// The head of its body, at most 1,024 characters.
+    pub body: Option<String>,
 }
 
 /// A state of a target, from one try to the last equal one in a row.

@@ -1,7 +1,7 @@
 //! Running a tool: from its arguments and streams to its exit code.
 
 use std::any::Any;
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::ffi::OsString;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
@@ -55,6 +55,8 @@ pub struct Context {
     pub ui: Ui,
     /// Cancelled on the first SIGINT or SIGTERM.
     pub cancelled: CancellationToken,
+    /// Whether a document came in, which then has to go out.
+    pub has_input: Cell<bool>,
     /// A text to print in the place of the document, for people who asked for it.
     pub text: OnceCell<String>,
 }
@@ -63,7 +65,12 @@ impl Context {
     /// A context that shows people what is said there.
     #[must_use]
     pub fn new(ui: Ui) -> Self {
-        Self { ui, cancelled: CancellationToken::new(), text: OnceCell::new() }
+        Self {
+            ui,
+            cancelled: CancellationToken::new(),
+            has_input: Cell::new(false),
+            text: OnceCell::new(),
+        }
     }
 }
 
@@ -168,6 +175,7 @@ async fn work<T: Tool>(
     };
     if let Some(read) = read.map_err(|_| Failure::new(Code::Internal, "the reader is gone"))?? {
         *document = read;
+        context.has_input.set(true);
     }
     let earlier = document.error_exit();
     let line = match (line, earlier) {

@@ -42,7 +42,7 @@ fn the_arguments_go_before_the_document() {
     });
     let plan = plan(&["http://b/health", "tcp://c:1"], document).unwrap();
     assert_eq!(plan.names(), "http://b/health, tcp://c:1");
-    let Probe::Http { expectation, .. } = &plan.probes[0] else { panic!("not HTTP") };
+    let expectation = &plan.probes[0].expectation;
     assert_eq!(expectation.version.expected, ["v2", "abc", "sha256:1"]);
     assert!(!expectation.version.required);
     assert_eq!(plan.expected_version(), Some("v2"));
@@ -52,7 +52,7 @@ fn the_arguments_go_before_the_document() {
 fn a_version_can_be_named_or_left_unchecked() {
     let document = json!({"image": {"tag": "v2"}});
     let named = plan(&["http://a", "--expect-version=v3"], document.clone()).unwrap();
-    let Probe::Http { expectation, .. } = &named.probes[0] else { panic!("not HTTP") };
+    let expectation = &named.probes[0].expectation;
     assert_eq!(expectation.version.expected, ["v3"]);
     assert!(expectation.version.required);
     let any = plan(&["http://a", "--no-version-check"], document.clone()).unwrap();
@@ -99,11 +99,48 @@ fn a_header_of_the_environment_is_sent_and_never_shown() {
 
 #[test]
 fn conditions_on_an_answer_need_one() {
-    for condition in
-        ["--expect-body=x", "--expect-json=/a=1", "--expect-header=x", "--expect-version=1"]
-    {
+    for condition in [
+        "--expect-status=200",
+        "--expect-body=x",
+        "--expect-json=/a=1",
+        "--expect-header=x",
+        "--expect-version=1",
+    ] {
         assert_eq!(failure(&["tcp://a:1", condition], json!({})).code, Code::Usage, "{condition}");
         assert!(plan(&["tcp://a:1", "http://a", condition], json!({})).is_ok(), "{condition}");
+    }
+}
+
+#[test]
+fn what_is_gone_answers_nothing_unless_it_is_said_what() {
+    let document = json!({"image": {"tag": "v2"}});
+    let any = plan(&["http://a", "--not"], document.clone()).unwrap();
+    assert!(
+        [200, 404, 503].iter().all(|status| any.probes[0].expectation.statuses.contains(*status))
+    );
+    assert_eq!(any.expected_version(), None);
+    let args = ["http://a", "--not", "--expect-status=2xx", "--expect-version=v1"];
+    let named = plan(&args, document).unwrap();
+    assert!(!named.probes[0].expectation.statuses.contains(503));
+    assert_eq!(named.expected_version(), Some("v1"));
+}
+
+#[test]
+fn a_condition_on_certificates_needs_one() {
+    let condition = "--expect-certificate=14d";
+    for plain in ["http://a", "tcp://a:443"] {
+        assert_eq!(failure(&[plain, condition], json!({})).code, Code::Usage, "{plain}");
+    }
+    for secured in ["https://a", "tls://a:443"] {
+        assert!(plan(&["http://a", secured, condition], json!({})).is_ok(), "{secured}");
+    }
+}
+
+#[test]
+fn times_that_do_not_fit_each_other_are_refused() {
+    for args in [["--interval=2s", "--max-interval=1s"], ["--stable=1m", "--timeout=60s"]] {
+        let args = ["http://a", args[0], args[1]];
+        assert_eq!(failure(&args, json!({})).code, Code::Usage, "{args:?}");
     }
 }
 

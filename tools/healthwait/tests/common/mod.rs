@@ -143,11 +143,12 @@ pub(crate) fn run(args: &[&str]) -> Ended {
 
 pub(crate) fn run_with(args: &[&str], input: Option<Value>, env: &[(&str, &str)]) -> Ended {
     let mut command = cargo_bin_cmd!("healthwait");
-    command.env_clear().envs(env.iter().copied()).args(["--interval=5ms"]).args(args);
+    command.env_clear().envs(env.iter().copied()).arg("--interval=5ms");
     match input {
         Some(input) => command.write_stdin(document(input).to_string()),
         None => command.arg("--no-input"),
     };
+    command.args(args);
     let output = command.output().unwrap();
     ended(output.status, &output.stdout, &output.stderr)
 }

@@ -117,6 +117,7 @@ fn the_head_is_whole_characters() {
         body: "é".repeat(2000).into_bytes(),
         cut: false,
         elapsed: Duration::ZERO,
+        certificate_not_after: None,
     };
     assert_eq!(answer.head(), "é".repeat(HEAD_CHARS));
 }
