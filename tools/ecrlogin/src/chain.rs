@@ -20,9 +20,8 @@ use aws_credential_types::Credentials;
 use aws_credential_types::provider::ProvideCredentials;
 use aws_credential_types::provider::error::CredentialsError;
 
-use aws_sdk_ecr::config::SharedHttpClient;
-
-use crate::{Error, Options};
+use crate::Error;
+use crate::token::Login;
 
 /// The instance metadata service is one hop away: what does not answer in this time is not there.
 const IMDS_CONNECT: Duration = Duration::from_millis(300);
@@ -32,63 +31,58 @@ const IMDS_READ: Duration = Duration::from_secs(2);
 /// What the search came to.
 pub(crate) struct Found {
     pub(crate) credentials: Credentials,
-    pub(crate) region: String,
     /// Where the credentials are from, for people.
     pub(crate) source: &'static str,
 }
 
-/// Looks for the region, if it is not known, and for credentials.
-pub(crate) async fn find(
-    options: &Options,
-    region: Option<String>,
-    http: &SharedHttpClient,
-) -> Result<Found, Error> {
-    let base = ProviderConfig::without_region().with_http_client(http.clone());
+/// Looks for credentials. The region is for sources that ask an AWS service themselves.
+pub(crate) async fn credentials(login: &Login, region: &str) -> Result<Found, Error> {
+    let (config, imds) = providers(login, Some(region));
+    let mut search = Search { tried: Vec::new() };
+    // A profile that was asked for goes before keys that happen to be in the environment, as with
+    // the AWS CLI.
+    if login.profile.is_none() {
+        let provider = EnvironmentVariableCredentialsProvider::new();
+        if let Some(credentials) = search.ask("the environment", &provider).await? {
+            return Ok(Found { credentials, source: "the environment" });
+        }
+    }
+    let mut profile = ProfileFileCredentialsProvider::builder().configure(&config);
+    if let Some(name) = &login.profile {
+        profile = profile.profile_name(name);
+    }
+    let profile = profile.build();
+    if let Some(credentials) = search.ask("the profile", &profile).await? {
+        return Ok(Found { credentials, source: "the profile" });
+    }
+    if let Some(profile) = login.profile.clone() {
+        return Err(Error::EmptyProfile { profile });
+    }
+    let web = WebIdentityTokenCredentialsProvider::builder().configure(&config).build();
+    if let Some(credentials) = search.ask("the web identity", &web).await? {
+        return Ok(Found { credentials, source: "the web identity" });
+    }
+    let ecs = EcsCredentialsProvider::builder().configure(&config).build();
+    if let Some(credentials) = search.ask("the container's role", &ecs).await? {
+        return Ok(Found { credentials, source: "the container's role" });
+    }
+    let instance = ImdsCredentialsProvider::builder().configure(&config).imds_client(imds).build();
+    if let Some(credentials) = search.ask("the instance's role", &instance).await? {
+        return Ok(Found { credentials, source: "the instance's role" });
+    }
+    Err(Error::NoCredentials { tried: search.tried })
+}
+
+/// What all sources are built from.
+fn providers(login: &Login, region: Option<&str>) -> (ProviderConfig, imds::Client) {
+    let base = ProviderConfig::without_region().with_http_client(login.http.clone());
     let imds = imds::Client::builder()
         .configure(&base)
         .max_attempts(1)
         .connect_timeout(IMDS_CONNECT)
         .read_timeout(IMDS_READ)
         .build();
-    let region = match region {
-        Some(region) => region,
-        None => find_region(options, &base, &imds).await?,
-    };
-    let config = base.with_region(Some(Region::new(region.clone())));
-
-    let mut search = Search { tried: Vec::new() };
-    // A profile that was asked for goes before keys that happen to be in the environment, as with
-    // the AWS CLI.
-    if options.profile.is_none() {
-        let provider = EnvironmentVariableCredentialsProvider::new();
-        if let Some(credentials) = search.ask("the environment", &provider).await? {
-            return Ok(Found { credentials, region, source: "the environment" });
-        }
-    }
-    let mut profile = ProfileFileCredentialsProvider::builder().configure(&config);
-    if let Some(name) = &options.profile {
-        profile = profile.profile_name(name);
-    }
-    let profile = profile.build();
-    if let Some(credentials) = search.ask("the profile", &profile).await? {
-        return Ok(Found { credentials, region, source: "the profile" });
-    }
-    if let Some(profile) = options.profile.clone() {
-        return Err(Error::EmptyProfile { profile });
-    }
-    let web = WebIdentityTokenCredentialsProvider::builder().configure(&config).build();
-    if let Some(credentials) = search.ask("the web identity", &web).await? {
-        return Ok(Found { credentials, region, source: "the web identity" });
-    }
-    let ecs = EcsCredentialsProvider::builder().configure(&config).build();
-    if let Some(credentials) = search.ask("the container's role", &ecs).await? {
-        return Ok(Found { credentials, region, source: "the container's role" });
-    }
-    let instance = ImdsCredentialsProvider::builder().configure(&config).imds_client(imds).build();
-    if let Some(credentials) = search.ask("the instance's role", &instance).await? {
-        return Ok(Found { credentials, region, source: "the instance's role" });
-    }
-    Err(Error::NoCredentials { tried: search.tried })
+    (base.with_region(region.map(|region| Region::new(region.to_owned()))), imds)
 }
 
 struct Search {
@@ -124,25 +118,22 @@ impl Search {
     }
 }
 
-async fn find_region(
-    options: &Options,
-    config: &ProviderConfig,
-    imds: &imds::Client,
-) -> Result<String, Error> {
+/// Looks for the region, where neither an option nor a host name tells it.
+pub(crate) async fn region(login: &Login) -> Result<String, Error> {
     for name in ["AWS_REGION", "AWS_DEFAULT_REGION"] {
         if let Some(region) = std::env::var(name).ok().filter(|region| !region.is_empty()) {
             return Ok(region);
         }
     }
-    let mut profile = ProfileFileRegionProvider::builder().configure(config);
-    if let Some(name) = &options.profile {
+    let (config, imds) = providers(login, None);
+    let mut profile = ProfileFileRegionProvider::builder().configure(&config);
+    if let Some(name) = &login.profile {
         profile = profile.profile_name(name);
     }
     if let Some(region) = profile.build().region().await {
         return Ok(region.to_string());
     }
-    let instance =
-        ImdsRegionProvider::builder().configure(config).imds_client(imds.clone()).build();
+    let instance = ImdsRegionProvider::builder().configure(&config).imds_client(imds).build();
     if let Some(region) = instance.region().await {
         return Ok(region.to_string());
     }

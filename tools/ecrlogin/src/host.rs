@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use slipway_release::Registry;
 
+use crate::token::Target;
 use crate::{Error, Options};
 
 /// A private registry's host name: `ACCOUNT.dkr.ecr[-fips].REGION.SUFFIX`, where the suffix is that
@@ -48,16 +49,9 @@ fn is_region(text: &str) -> bool {
         && text.bytes().last().is_some_and(|byte| byte.is_ascii_digit())
 }
 
-/// The account and the region that options and document ask for, as far as they do.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Wanted {
-    pub(crate) account: Option<String>,
-    pub(crate) region: Option<String>,
-}
-
 /// Joins the options with the host names given. A flag and a host name that contradict each other
 /// are an error that names both; a host name from the document only fills in what no flag says.
-pub(crate) fn wanted(options: &Options, before: &Registry) -> Result<Wanted, Error> {
+pub(crate) fn wanted(options: &Options, before: &Registry) -> Result<Target, Error> {
     if let Some(id) = options.registry_id.as_ref().filter(|id| !is_account(id)) {
         return Err(Error::BadAccount { account: id.clone() });
     }
@@ -77,7 +71,7 @@ pub(crate) fn wanted(options: &Options, before: &Registry) -> Result<Wanted, Err
     };
     let known = given.or_else(|| before.host.as_deref()?.parse().ok());
     let (account, region) = known.map(|host| (host.account, host.region)).unzip();
-    Ok(Wanted {
+    Ok(Target {
         account: options.registry_id.clone().or(account),
         region: options.region.clone().or(region),
     })

@@ -8,19 +8,16 @@ mod ecr;
 mod error;
 mod host;
 mod options;
+mod token;
 
-use std::time::Duration;
-
-use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_sdk_ecr::config::SharedHttpClient;
-use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
-use aws_smithy_types::retry::RetryConfig;
 use slipway_release::{Document, Failure, Image, Registry};
 use slipway_shell::{Context, Tool};
 
 pub use error::Error;
 pub use host::EcrHost;
 pub use options::Options;
+
+use token::Login;
 
 /// The tool.
 pub struct EcrLogin;
@@ -70,20 +67,13 @@ async fn login(
     context: &Context,
 ) -> Result<Registry, Error> {
     let wanted = host::wanted(options, before)?;
-    let http = aws_smithy_http_client::Builder::new()
-        .tls_provider(Provider::Rustls(CryptoMode::Ring))
-        .build_https();
     let step = context.ui.step(format!(
         "asking Amazon ECR for credentials{}",
         wanted.region.as_deref().map(|region| format!(" in {region}")).unwrap_or_default()
     ));
-    let found = chain::find(options, wanted.region, &http).await?;
-    step.update(format!("as {}", found.source));
-
-    let config = config(options, &found, http).await;
-    let client = aws_sdk_ecr::Client::new(&config);
-    let token = ecr::token(&client, &found.region, wanted.account.as_deref()).await?;
-    let mut registry = token.registry(&found.region)?;
+    let login = Login::new(options);
+    let token = token::fetch(&wanted, &login).await?;
+    let mut registry = token.registry();
     if let Some(expiry) = token.expired() {
         context.ui.warn(&format!(
             "the token's expiry, {expiry}, is past already: is this machine's clock right?"
@@ -92,7 +82,8 @@ async fn login(
     if options.ensure_repository
         && let Some(name) = &repository
     {
-        let created = ecr::ensure_repository(&client, &found.region, name, wanted.account).await?;
+        let (client, region) = login.client(&wanted).await?;
+        let created = ecr::ensure_repository(&client, &region, name, wanted.account).await?;
         registry.repository_created = Some(created);
         context.ui.say(&format!(
             "repository {name} {}",
@@ -105,22 +96,6 @@ async fn login(
     }
     registry.repository = repository;
     let host = registry.host.as_deref().unwrap_or_default();
-    step.done(&format!("{host} with credentials from {}", found.source));
+    step.done(&format!("{host} with credentials from {}", token.source));
     Ok(registry)
-}
-
-async fn config(options: &Options, found: &chain::Found, http: SharedHttpClient) -> SdkConfig {
-    let mut loader = aws_config::defaults(BehaviorVersion::latest())
-        .http_client(http)
-        .region(Region::new(found.region.clone()))
-        .credentials_provider(found.credentials.clone())
-        // A second and third try within the deadline; the token's quota is 20 a second.
-        .retry_config(RetryConfig::standard().with_initial_backoff(Duration::from_millis(200)));
-    if let Some(profile) = &options.profile {
-        loader = loader.profile_name(profile);
-    }
-    if let Some(url) = &options.endpoint_url {
-        loader = loader.endpoint_url(url);
-    }
-    loader.load().await
 }
