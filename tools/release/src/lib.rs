@@ -26,8 +26,8 @@ pub use plan::{HostPlan, Plan, PlanStep};
 pub use schema::{SettingsSchema, schema};
 pub use secret::Secret;
 pub use sections::{
-    Attempt, Deploy, DeployKind, ErrorSection, Health, HealthTarget, HostOutcome, Image, Outcome,
-    Push, Referrer, Registry,
+    Attempt, Deploy, DeployKind, ErrorSection, Health, HealthTarget, HostOutcome, Image,
+    OtherRegistry, Outcome, Push, Referrer, Registry,
 };
 pub use status::{
     FrontStatus, HistoryEntry, HostStatus, LiveStatus, PreviousRelease, SlotStatus, Status,
