@@ -1,10 +1,10 @@
-//! The ECR API: repositories, and what its errors mean.
+//! The repositories of a registry.
 
 use aws_sdk_ecr::Client;
-use aws_sdk_ecr::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_ecr::error::ProvideErrorMetadata;
 
 use crate::Error;
-use crate::chain::cause;
+use crate::answer::classify;
 
 /// Makes sure that the repository exists, and answers whether it had to be created.
 pub(crate) async fn ensure_repository(
@@ -31,40 +31,5 @@ pub(crate) async fn ensure_repository(
         // Somebody else was quicker.
         Err(error) if error.code() == Some("RepositoryAlreadyExistsException") => Ok(false),
         Err(error) => Err(classify("CreateRepository", region, &error)),
-    }
-}
-
-/// What an error of the SDK means. The codes are those of the "Common Errors" of the ECR API
-/// Reference and of AWS Signature Version 4.
-pub(crate) fn classify<E>(action: &'static str, region: &str, error: &SdkError<E>) -> Error
-where
-    E: ProvideErrorMetadata + std::error::Error + 'static,
-{
-    let region = region.to_owned();
-    if !matches!(error, SdkError::ServiceError(_) | SdkError::ResponseError(_)) {
-        return Error::Unreachable { region, reason: cause(error) };
-    }
-    let code = error.code().unwrap_or("unknown").to_owned();
-    let message = error.message().map_or_else(|| cause(error), str::to_owned);
-    match code.as_str() {
-        "AccessDeniedException" | "AccessDenied" => Error::Denied { action, region, message },
-        "UnrecognizedClientException"
-        | "InvalidClientTokenId"
-        | "ExpiredToken"
-        | "ExpiredTokenException"
-        | "InvalidSignatureException"
-        | "SignatureDoesNotMatch"
-        | "IncompleteSignature"
-        | "MissingAuthenticationToken" => Error::Invalid { code, message },
-        _ => {
-            let transient = matches!(
-                code.as_str(),
-                "ThrottlingException"
-                    | "ServerException"
-                    | "ServiceUnavailable"
-                    | "InternalFailure"
-            );
-            Error::Aws { action, region, code, message, transient }
-        }
     }
 }

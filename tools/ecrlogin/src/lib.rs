@@ -3,21 +3,33 @@
 //! `GetAuthorizationToken` by the AWS SDK, with the standard chain of credentials. The token goes
 //! into the document and nowhere else: no file, no argument, no environment.
 
+mod answer;
 mod chain;
 mod ecr;
 mod error;
+mod format;
 mod host;
+mod login;
 mod options;
+mod role;
+mod sources;
 mod token;
+mod validity;
+mod wanted;
 
+use futures_util::future::join_all;
+use jiff::Timestamp;
 use slipway_release::{Document, Failure, Image, Registry};
 use slipway_shell::{Context, Tool};
 
+pub use answer::Denial;
 pub use error::Error;
 pub use host::EcrHost;
-pub use options::Options;
+pub use options::{Format, Options};
 
-use token::Login;
+use login::Login;
+use token::{Target, Token};
+use wanted::{Named, Wanted};
 
 /// The tool.
 pub struct EcrLogin;
@@ -32,18 +44,43 @@ impl Tool for EcrLogin {
         document: &mut Document,
         context: &Context,
     ) -> Result<(), Failure> {
+        if let Some(text) = format::failed(options.format) {
+            // Set once, before anything else: it cannot be set already.
+            let _ = context.otherwise.set(text.to_owned());
+        }
         let before: Registry = document.get()?.unwrap_or_default();
         let image: Option<Image> = document.get()?;
         let repository = repository(&options, &before, image.as_ref())?;
-        let limit = options.timeout.0;
-        let login = login(&options, &before, repository, context);
-        let registry = match tokio::time::timeout(limit, login).await {
+        let wanted = wanted::wanted(&options, Named::of(document, &before)?)?;
+        check(&options, &wanted, context)?;
+
+        let login = Login::new(&options);
+        let limit = options.timeout;
+        let working = registry(&options, &before, repository, wanted, &login, context);
+        let (registry, token) = match tokio::time::timeout(limit.0, working).await {
             Ok(result) => result?,
-            Err(_) => return Err(Error::Deadline { limit: options.timeout }.into()),
+            Err(_) => return Err(Error::Deadline { limit, doing: login.last_doing() }.into()),
         };
-        document.set(&registry);
+        match format::text(options.format, &token) {
+            Some(text) => {
+                let _ = context.text.set(text);
+            }
+            None => document.set(&registry),
+        }
         Ok(())
     }
+}
+
+/// Refuses what cannot be printed before anybody is asked.
+fn check(options: &Options, wanted: &Wanted, context: &Context) -> Result<(), Error> {
+    let format = options.format.name();
+    if options.format == Format::Document {
+        return Ok(());
+    }
+    if wanted.asked.len() > 1 {
+        return Err(Error::OneOnly { format, count: wanted.asked.len() });
+    }
+    if context.secrets { Ok(()) } else { Err(Error::NotAPipe { format }) }
 }
 
 /// The repository that the document is to name, and to make sure of if that was asked for.
@@ -60,30 +97,24 @@ fn repository(
     given.or(built).or_else(|| before.repository.clone()).map(Some).ok_or(Error::RepositoryUnnamed)
 }
 
-async fn login(
+/// The section of the document, and the token of the image's registry.
+async fn registry(
     options: &Options,
     before: &Registry,
     repository: Option<String>,
+    wanted: Wanted,
+    login: &Login,
     context: &Context,
-) -> Result<Registry, Error> {
-    let wanted = host::wanted(options, before)?;
-    let step = context.ui.step(format!(
-        "asking Amazon ECR for credentials{}",
-        wanted.region.as_deref().map(|region| format!(" in {region}")).unwrap_or_default()
-    ));
-    let login = Login::new(options);
-    let token = token::fetch(&wanted, &login).await?;
-    let mut registry = token.registry();
-    if let Some(expiry) = token.expired() {
-        context.ui.warn(&format!(
-            "the token's expiry, {expiry}, is past already: is this machine's clock right?"
-        ));
-    }
+) -> Result<(Registry, Token), Error> {
+    let step = context.ui.step(format!("asking Amazon ECR for credentials{}", place(&wanted)));
+    let (first, others) = tokens(options, before, &wanted, login, context).await?;
+    let mut registry = first.registry();
+    registry.others = others.iter().map(Token::other).collect();
     if options.ensure_repository
         && let Some(name) = &repository
+        && let Some(own) = wanted.asked.first()
     {
-        let (client, region) = login.client(&wanted).await?;
-        let created = ecr::ensure_repository(&client, &region, name, wanted.account).await?;
+        let created = ensure(name, own, &first, login).await?;
         registry.repository_created = Some(created);
         context.ui.say(&format!(
             "repository {name} {}",
@@ -95,7 +126,70 @@ async fn login(
         registry.repository_created = before.repository_created;
     }
     registry.repository = repository;
-    let host = registry.host.as_deref().unwrap_or_default();
-    step.done(&format!("{host} with credentials from {}", token.source));
-    Ok(registry)
+    let others: String = others.iter().map(|other| format!(", {}", other.host)).collect();
+    step.done(&format!(
+        "{}{others}, {}, with credentials from {}",
+        first.host,
+        validity::told(first.expires_at, Timestamp::now()),
+        first.source
+    ));
+    Ok((registry, first))
+}
+
+fn place(wanted: &Wanted) -> String {
+    let region = wanted.asked.first().and_then(|target| target.region.as_deref());
+    region.map(|region| format!(" in {region}")).unwrap_or_default()
+}
+
+/// All tokens at once, that of the image's registry apart. One that was asked for has to come; of
+/// the others a word is enough.
+async fn tokens(
+    options: &Options,
+    before: &Registry,
+    wanted: &Wanted,
+    login: &Login,
+    context: &Context,
+) -> Result<(Token, Vec<Token>), Error> {
+    let one = async |target: &Target| match validity::kept(before, target, options.min_validity) {
+        Some(token) => Ok(token),
+        None => token::fetch(target, login).await,
+    };
+    // The credentials are looked for by the first, and the others wait for that.
+    let asked = join_all(wanted.asked.iter().map(&one)).await;
+    let mut tokens = asked.into_iter().collect::<Result<Vec<_>, _>>()?;
+    if options.format == Format::Document {
+        let named = join_all(wanted.named.iter().map(&one)).await;
+        for (target, result) in wanted.named.iter().zip(named) {
+            match result {
+                Ok(token) => tokens.push(token),
+                Err(error) => context.ui.warn(&format!(
+                    "no token for {}, which the document names: {error}",
+                    target.host.as_deref().unwrap_or_default()
+                )),
+            }
+        }
+    }
+    let mut tokens = tokens.into_iter();
+    let first = tokens.next().ok_or(Error::BadToken { reason: "nobody was asked" })?;
+    let mut others: Vec<Token> = Vec::new();
+    for token in tokens {
+        if token.host != first.host && !others.iter().any(|other| other.host == token.host) {
+            others.push(token);
+        }
+    }
+    for token in others.iter().chain([&first]) {
+        if let Some(warning) = validity::warning(token, options.min_validity, Timestamp::now()) {
+            context.ui.warn(&warning);
+        }
+    }
+    Ok((first, others))
+}
+
+async fn ensure(name: &str, own: &Target, token: &Token, login: &Login) -> Result<bool, Error> {
+    if own.public {
+        return Err(Error::PublicRepository { host: token.host.clone() });
+    }
+    let (client, region) = login.client(own).await?;
+    login.doing(format!("making sure of the repository {name}"));
+    login.explained(ecr::ensure_repository(&client, &region, name, own.account.clone()).await)
 }

@@ -1,88 +1,118 @@
-//! The token of a registry: whose it is, how AWS is asked, and what comes of it.
+//! The token of a registry: whose it is, and what AWS answers.
 
-use std::time::Duration;
-
-use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_sdk_ecr::Client;
-use aws_sdk_ecr::config::SharedHttpClient;
-use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
-use aws_smithy_types::retry::RetryConfig;
 use base64::Engine as _;
-use jiff::Timestamp;
-use slipway_release::{Registry, Secret};
-use tokio::sync::OnceCell;
+use jiff::{SignedDuration, Timestamp};
+use slipway_release::{OtherRegistry, Registry, Secret};
 
-use crate::chain::{self, Found};
-use crate::ecr::classify;
-use crate::{EcrHost, Error, Options};
+use crate::answer::classify;
+use crate::login::Login;
+use crate::{EcrHost, Error, host};
+
+/// How long a token is valid. Source: Amazon ECR User Guide, "Private registry authentication".
+const VALIDITY: SignedDuration = SignedDuration::from_hours(12);
 
 /// The registry that a token is asked for, as far as it is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Target {
+    /// The host name as it was given, which may be another than that of AWS's answer.
+    pub(crate) host: Option<String>,
     /// Twelve digits; without them the caller's own.
     pub(crate) account: Option<String>,
     /// Without it, that of the environment, the profile or the instance.
     pub(crate) region: Option<String>,
-}
-
-impl From<EcrHost> for Target {
-    fn from(host: EcrHost) -> Self {
-        Self { account: Some(host.account), region: Some(host.region) }
-    }
-}
-
-/// How AWS is asked: with which credentials, and where. Credentials are looked for once, however
-/// many registries are asked.
-pub(crate) struct Login {
-    pub(crate) profile: Option<String>,
-    pub(crate) endpoint_url: Option<String>,
-    pub(crate) http: SharedHttpClient,
-    found: OnceCell<Found>,
+    /// Whether it is the registry that everybody may pull from.
+    pub(crate) public: bool,
+    /// Whether the API is asked at the endpoint with validated cryptography, too.
+    pub(crate) fips: bool,
+    /// Whether the API is asked at the endpoint with IPv6 addresses, too.
+    pub(crate) dual_stack: bool,
 }
 
 /// What GetAuthorizationToken answers.
 #[derive(Clone, Debug)]
 pub(crate) struct Token {
-    /// What image references begin with: the host of the answer's endpoint.
+    /// What image references begin with: the host that was given, else that of the answer.
     pub(crate) host: String,
     pub(crate) region: String,
-    /// The account of the host name, if it is one of ECR.
+    /// The account of the host name, if it has one.
     pub(crate) account: Option<String>,
     pub(crate) username: String,
     pub(crate) password: Secret,
-    pub(crate) expires_at: Option<Timestamp>,
+    pub(crate) expires_at: Timestamp,
     /// Where the AWS credentials are from, for people.
-    pub(crate) source: &'static str,
+    pub(crate) source: String,
 }
 
 /// Asks for a token of the registry.
 pub(crate) async fn fetch(target: &Target, login: &Login) -> Result<Token, Error> {
+    let answer =
+        if target.public { public(target, login).await? } else { private(target, login).await? };
+    let bad = |reason| Error::BadToken { reason };
+    let (username, password) = read(&answer.token.ok_or(bad("no token"))?)?;
+    let host = match &target.host {
+        Some(host) => host.clone(),
+        None => host_of(&answer.endpoint.ok_or(bad("no endpoint"))?).to_owned(),
+    };
+    if host.is_empty() {
+        return Err(bad("its endpoint has no host"));
+    }
+    let told = answer.expires_at.and_then(|at| Timestamp::from_second(at.secs()).ok());
+    Ok(Token {
+        account: host.parse::<EcrHost>().ok().map(|host| host.account),
+        host,
+        username,
+        password,
+        expires_at: told.unwrap_or_else(|| Timestamp::now() + VALIDITY),
+        source: login.source(&answer.region).await?,
+        region: answer.region,
+    })
+}
+
+/// What the APIs of private and public registries answer alike.
+struct Answer {
+    region: String,
+    endpoint: Option<String>,
+    token: Option<String>,
+    expires_at: Option<aws_smithy_types::DateTime>,
+}
+
+async fn private(target: &Target, login: &Login) -> Result<Answer, Error> {
     let (client, region) = login.client(target).await?;
+    login.doing(format!("asking Amazon ECR in {region} for a token"));
     let request = client.get_authorization_token();
     // The parameter is deprecated since a token opens every registry that the principal may use;
     // it still decides which registry's host the answer names.
     #[expect(deprecated, reason = "it is the only way to be told the host of another account")]
     let request =
         request.set_registry_ids(target.account.as_ref().map(|account| vec![account.clone()]));
-    let answer =
-        request.send().await.map_err(|error| classify("GetAuthorizationToken", &region, &error))?;
-    let bad = |reason| Error::BadToken { reason };
-    let data = answer.authorization_data().first().ok_or(bad("no authorization data"))?;
-    let endpoint = data.proxy_endpoint().ok_or(bad("no endpoint"))?;
-    let (username, password) = read(data.authorization_token().ok_or(bad("no token"))?)?;
-    let host = host_of(endpoint);
-    if host.is_empty() {
-        return Err(bad("its endpoint has no host"));
-    }
-    let source = login.credentials(&region).await?.source;
-    Ok(Token {
-        host: host.to_owned(),
+    let sent = request.send().await;
+    let answer = login
+        .explained(sent.map_err(|error| classify("GetAuthorizationToken", &region, &error)))?;
+    let data = answer.authorization_data.unwrap_or_default().into_iter().next();
+    let data = data.ok_or(Error::BadToken { reason: "no authorization data" })?;
+    Ok(Answer {
         region,
-        account: host.parse::<EcrHost>().ok().map(|host| host.account),
-        username,
-        password,
-        expires_at: data.expires_at().and_then(|at| Timestamp::from_second(at.secs()).ok()),
-        source,
+        endpoint: data.proxy_endpoint,
+        token: data.authorization_token,
+        expires_at: data.expires_at,
+    })
+}
+
+async fn public(target: &Target, login: &Login) -> Result<Answer, Error> {
+    let client = login.public_client(target).await?;
+    let region = host::PUBLIC_REGION.to_owned();
+    login.doing("asking Amazon ECR Public for a token".to_owned());
+    let sent = client.get_authorization_token().send().await;
+    let answer = login.explained(
+        sent.map_err(|error| classify("ecr-public:GetAuthorizationToken", &region, &error)),
+    )?;
+    let data = answer.authorization_data;
+    let data = data.ok_or(Error::BadToken { reason: "no authorization data" })?;
+    Ok(Answer {
+        region,
+        endpoint: target.host.clone(),
+        token: data.authorization_token,
+        expires_at: data.expires_at,
     })
 }
 
@@ -103,52 +133,6 @@ fn host_of(endpoint: &str) -> &str {
     host.split('/').next().unwrap_or(host)
 }
 
-impl Login {
-    pub(crate) fn new(options: &Options) -> Self {
-        let http = aws_smithy_http_client::Builder::new()
-            .tls_provider(Provider::Rustls(CryptoMode::Ring))
-            .build_https();
-        Self {
-            profile: options.profile.clone(),
-            endpoint_url: options.endpoint_url.clone(),
-            http,
-            found: OnceCell::new(),
-        }
-    }
-
-    /// A client of the ECR API for this registry, and the region that it asks.
-    pub(crate) async fn client(&self, target: &Target) -> Result<(Client, String), Error> {
-        let region = match &target.region {
-            Some(region) => region.clone(),
-            None => chain::region(self).await?,
-        };
-        let config = self.config(&region).await?;
-        Ok((Client::new(&config), region))
-    }
-
-    /// The AWS credentials, looked for the first time.
-    pub(crate) async fn credentials(&self, region: &str) -> Result<&Found, Error> {
-        self.found.get_or_try_init(|| chain::credentials(self, region)).await
-    }
-
-    async fn config(&self, region: &str) -> Result<SdkConfig, Error> {
-        let found = self.credentials(region).await?;
-        let mut loader = aws_config::defaults(BehaviorVersion::latest())
-            .http_client(self.http.clone())
-            .region(Region::new(region.to_owned()))
-            .credentials_provider(found.credentials.clone())
-            // A second and third try within the deadline; the token's quota is 20 a second.
-            .retry_config(RetryConfig::standard().with_initial_backoff(Duration::from_millis(200)));
-        if let Some(profile) = &self.profile {
-            loader = loader.profile_name(profile);
-        }
-        if let Some(url) = &self.endpoint_url {
-            loader = loader.endpoint_url(url);
-        }
-        Ok(loader.load().await)
-    }
-}
-
 impl Token {
     /// The section of the document.
     pub(crate) fn registry(&self) -> Registry {
@@ -158,14 +142,21 @@ impl Token {
             account: self.account.clone(),
             username: Some(self.username.clone()),
             password: Some(self.password.clone()),
-            expires_at: self.expires_at.map(|at| at.to_string()),
+            expires_at: Some(self.expires_at.to_string()),
             ..Registry::default()
         }
     }
 
-    /// The expiry, if it is past.
-    pub(crate) fn expired(&self) -> Option<Timestamp> {
-        self.expires_at.filter(|at| *at < Timestamp::now())
+    /// An entry beside the image's registry.
+    pub(crate) fn other(&self) -> OtherRegistry {
+        OtherRegistry {
+            host: self.host.clone(),
+            region: Some(self.region.clone()),
+            account: self.account.clone(),
+            username: Some(self.username.clone()),
+            password: Some(self.password.clone()),
+            expires_at: Some(self.expires_at.to_string()),
+        }
     }
 }
 
