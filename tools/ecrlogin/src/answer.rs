@@ -25,7 +25,12 @@ where
         SdkError::ServiceError(_) | SdkError::ResponseError(_) => error.raw_response(),
         _ => return Error::Unreachable { service, region, reason: cause(error) },
     };
-    let code = error.code().unwrap_or("unknown").to_owned();
+    let status = answered.map_or(0, |answer| answer.status().as_u16());
+    let Some(code) = error.code().map(str::to_owned) else {
+        let message = format!("the answer is none of the API of {service}");
+        let (code, transient) = (format!("HTTP {status}"), status >= 500);
+        return Error::Aws { action, region, code, message, transient };
+    };
     let message = error.message().map_or_else(|| cause(error), str::to_owned);
     match code.as_str() {
         "AccessDeniedException" | "AccessDenied" => {
@@ -69,7 +74,7 @@ where
                     | "ServerException"
                     | "ServiceUnavailable"
                     | "InternalFailure"
-            ) || answered.is_some_and(|answer| answer.status().is_server_error());
+            ) || status >= 500;
             Error::Aws { action, region, code, message, transient }
         }
     }

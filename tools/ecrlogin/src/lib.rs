@@ -107,7 +107,14 @@ async fn registry(
     context: &Context,
 ) -> Result<(Registry, Token), Error> {
     let step = context.ui.step(format!("asking Amazon ECR for credentials{}", place(&wanted)));
-    let (first, others) = tokens(options, before, &wanted, login, context).await?;
+    let tokens = tokens(options, before, &wanted, login, context).await?;
+    let (first, others) = distinct(tokens).ok_or(Error::BadToken { reason: "nobody was asked" })?;
+    let now = Timestamp::now();
+    let doubt = |token| validity::warning(token, options.min_validity, now);
+    // One word about a clock is enough.
+    if let Some(text) = std::iter::once(&first).chain(&others).find_map(doubt) {
+        context.ui.warn(&text);
+    }
     let mut registry = first.registry();
     registry.others = others.iter().map(Token::other).collect();
     if options.ensure_repository
@@ -130,7 +137,7 @@ async fn registry(
     step.done(&format!(
         "{}{others}, {}, with credentials from {}",
         first.host,
-        validity::told(first.expires_at, Timestamp::now()),
+        validity::told(first.expires_at, now),
         first.source
     ));
     Ok((registry, first))
@@ -141,15 +148,15 @@ fn place(wanted: &Wanted) -> String {
     region.map(|region| format!(" in {region}")).unwrap_or_default()
 }
 
-/// All tokens at once, that of the image's registry apart. One that was asked for has to come; of
-/// the others a word is enough.
+/// The tokens, that of the image's registry first. One that was asked for has to come; of those that
+/// the document only names a word is enough.
 async fn tokens(
     options: &Options,
     before: &Registry,
     wanted: &Wanted,
     login: &Login,
     context: &Context,
-) -> Result<(Token, Vec<Token>), Error> {
+) -> Result<Vec<Token>, Error> {
     let one = async |target: &Target| match validity::kept(before, target, options.min_validity) {
         Some(token) => Ok(token),
         None => token::fetch(target, login).await,
@@ -169,20 +176,21 @@ async fn tokens(
             }
         }
     }
+    Ok(tokens)
+}
+
+/// The first, and the others by host: who asks for the caller's own registry does not know that it
+/// is one of those that were named.
+fn distinct(tokens: Vec<Token>) -> Option<(Token, Vec<Token>)> {
     let mut tokens = tokens.into_iter();
-    let first = tokens.next().ok_or(Error::BadToken { reason: "nobody was asked" })?;
+    let first = tokens.next()?;
     let mut others: Vec<Token> = Vec::new();
     for token in tokens {
         if token.host != first.host && !others.iter().any(|other| other.host == token.host) {
             others.push(token);
         }
     }
-    for token in others.iter().chain([&first]) {
-        if let Some(warning) = validity::warning(token, options.min_validity, Timestamp::now()) {
-            context.ui.warn(&warning);
-        }
-    }
-    Ok((first, others))
+    Some((first, others))
 }
 
 async fn ensure(name: &str, own: &Target, token: &Token, login: &Login) -> Result<bool, Error> {
