@@ -9,23 +9,23 @@ use crate::secrets::Login;
 /// Where logins are looked for.
 #[derive(Default)]
 pub(crate) struct Logins {
-    document: Option<Login>,
+    document: Vec<Login>,
     config: DockerConfig,
 }
 
 impl Logins {
-    pub(crate) fn new(document: Option<Login>, config: DockerConfig) -> Self {
+    pub(crate) fn new(document: Vec<Login>, config: DockerConfig) -> Self {
         Self { document, config }
     }
 
-    /// The password that the document has.
-    pub(crate) fn password(&self) -> Option<&Secret> {
-        self.document.as_ref().map(|login| &login.password)
+    /// The passwords that the document has.
+    pub(crate) fn passwords(&self) -> impl Iterator<Item = &Secret> {
+        self.document.iter().map(|login| &login.password)
     }
 
     /// The login for a registry's host, if there is one.
     pub(crate) async fn get(&self, host: &str) -> Result<Option<Login>, Error> {
-        match self.document.as_ref().filter(|login| login.host == host) {
+        match self.document.iter().find(|login| login.host == host) {
             Some(login) => Ok(Some(login.clone())),
             None => self.config.login(host).await,
         }
@@ -34,7 +34,7 @@ impl Logins {
     /// All that are known.
     pub(crate) async fn all(&self) -> Result<Vec<Login>, Error> {
         let mut logins = self.config.logins().await?;
-        if let Some(login) = &self.document {
+        for login in &self.document {
             logins.retain(|known| known.host != login.host);
             logins.push(login.clone());
         }
