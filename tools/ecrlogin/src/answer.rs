@@ -4,14 +4,9 @@ use std::error::Error as StdError;
 use std::time::SystemTime;
 
 use aws_sdk_ecr::error::{ProvideErrorMetadata, SdkError};
-use aws_smithy_types::DateTime;
-use aws_smithy_types::date_time::Format;
 
-use crate::Error;
 use crate::host::is_opt_in;
-
-/// AWS takes signatures of up to five minutes of age; what is less apart is not the reason.
-const TOLERATED_SKEW: u64 = 4 * 60;
+use crate::{Error, clock};
 
 /// What an error of the SDK means. The codes are those of the "Common Errors" of the ECR and the STS
 /// API Reference and of AWS Signature Version 4.
@@ -50,10 +45,8 @@ where
         | "AuthFailure"
         | "MissingAuthenticationToken" => {
             let date = answered.and_then(|answer| answer.headers().get("date"));
-            match date.and_then(|date| skew(date, SystemTime::now())) {
-                Some(seconds) if seconds.unsigned_abs() > TOLERATED_SKEW => {
-                    Error::ClockSkew { seconds, code }
-                }
+            match date.and_then(|date| clock::skew(date, SystemTime::now())) {
+                Some(seconds) if clock::is_wrong(seconds) => Error::ClockSkew { seconds, code },
                 _ => {
                     let opt_in = is_opt_in(&region)
                         && matches!(
@@ -86,13 +79,6 @@ fn service(action: &str) -> &'static str {
         Some(("ecr-public", _)) => "ECR Public",
         _ => "ECR",
     }
-}
-
-/// How many seconds the clock of AWS is ahead of this machine's, by the Date of its answer.
-fn skew(date: &str, now: SystemTime) -> Option<i64> {
-    let there = DateTime::from_str(date, Format::HttpDate).ok()?;
-    let here = now.duration_since(SystemTime::UNIX_EPOCH).ok()?;
-    Some(there.secs() - i64::try_from(here.as_secs()).ok()?)
 }
 
 /// What a refusal tells, taken apart.
@@ -144,7 +130,6 @@ pub(crate) fn cause(error: &dyn StdError) -> String {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use std::time::Duration;
 
     #[test]
     fn a_refusal_is_taken_apart() {
@@ -177,15 +162,6 @@ mod tests {
         let got = denial("User: arn:x is not authorized to perform: ecr:PutImage").unwrap();
         assert_eq!((got.action.as_str(), got.resource, got.why), ("ecr:PutImage", None, None));
         assert_eq!(denial("Access denied"), None);
-    }
-
-    #[test]
-    fn the_skew_is_told_in_both_directions() {
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
-        assert_eq!(skew("Sun, 06 Nov 1994 08:49:37 GMT", now), Some(0));
-        assert_eq!(skew("Sun, 06 Nov 1994 08:59:37 GMT", now), Some(600));
-        assert_eq!(skew("Sun, 06 Nov 1994 08:39:37 GMT", now), Some(-600));
-        assert_eq!(skew("yesterday", now), None);
     }
 
     proptest! {

@@ -7,6 +7,7 @@ use slipway_release::{Code, Failure};
 use slipway_shell::Span;
 
 use crate::answer::Denial;
+use crate::clock::apart;
 
 /// Why there are no credentials.
 #[derive(Debug, thiserror::Error)]
@@ -141,8 +142,7 @@ pub enum Error {
         origin: Option<String>,
     },
     /// AWS does not accept the signature since the clocks differ.
-    #[error("this machine's clock is {} s {} that of AWS, which refuses the signature ({code})",
-        seconds.unsigned_abs(), if *seconds > 0 { "behind" } else { "ahead of" })]
+    #[error("this machine's clock is {}, which refuses the signature ({code})", apart(*seconds))]
     ClockSkew {
         /// How many seconds AWS is ahead.
         seconds: i64,

@@ -5,6 +5,7 @@
 
 mod answer;
 mod chain;
+mod clock;
 mod ecr;
 mod error;
 mod format;
@@ -112,7 +113,8 @@ async fn registry(
     let now = Timestamp::now();
     let doubt = |token| validity::warning(token, options.min_validity, now);
     // One word about a clock is enough.
-    if let Some(text) = std::iter::once(&first).chain(&others).find_map(doubt) {
+    let doubt = || std::iter::once(&first).chain(&others).find_map(doubt);
+    if let Some(text) = login.clock.warning().or_else(doubt) {
         context.ui.warn(&text);
     }
     let mut registry = first.registry();

@@ -12,6 +12,7 @@ use aws_smithy_types::retry::RetryConfig;
 use tokio::sync::OnceCell;
 
 use crate::chain::{self, Found};
+use crate::clock::Clock;
 use crate::role::{self, Role};
 use crate::token::Target;
 use crate::{Error, Options};
@@ -25,6 +26,7 @@ pub(crate) struct Login {
     pub(crate) http: SharedHttpClient,
     /// For what is on this machine or one hop away, where no proxy leads.
     pub(crate) direct: SharedHttpClient,
+    pub(crate) clock: Clock,
     found: OnceCell<Found>,
     region: OnceCell<String>,
     doing: Mutex<String>,
@@ -45,6 +47,7 @@ impl Login {
             role: Role::of(options),
             http,
             direct: Builder::new().tls_provider(rustls()).build_https(),
+            clock: Clock::default(),
             found: OnceCell::new(),
             region: OnceCell::new(),
             doing: Mutex::default(),
@@ -65,7 +68,8 @@ impl Login {
         };
         let config = self.config(&region).await?;
         let elsewhere = self.elsewhere(&config, "AWS_ENDPOINT_URL_ECR");
-        let mut builder = aws_sdk_ecr::config::Builder::from(&config);
+        let mut builder =
+            aws_sdk_ecr::config::Builder::from(&config).interceptor(self.clock.clone());
         if let Some(url) = &self.endpoint_url {
             builder = builder.endpoint_url(url);
         }
@@ -85,7 +89,8 @@ impl Login {
     ) -> Result<aws_sdk_ecrpublic::Client, Error> {
         let config = self.config(crate::host::PUBLIC_REGION).await?;
         let elsewhere = self.elsewhere(&config, "AWS_ENDPOINT_URL_ECR_PUBLIC");
-        let mut builder = aws_sdk_ecrpublic::config::Builder::from(&config);
+        let mut builder =
+            aws_sdk_ecrpublic::config::Builder::from(&config).interceptor(self.clock.clone());
         if let Some(url) = &self.endpoint_url {
             builder = builder.endpoint_url(url);
         }

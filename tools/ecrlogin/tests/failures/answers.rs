@@ -44,8 +44,10 @@ fn skewed(ahead: u64) -> String {
 
 #[test]
 fn a_clock_that_is_behind_is_made_up_for() {
-    let endpoint = Endpoint::new(&[&skewed(7200), TOKEN]);
-    let _ = good(&["--endpoint-url", &endpoint.url], &KEYS, None);
+    let ahead = TOKEN.replace("200\n", &format!("200\nDate: {}\n", date(7200)));
+    let endpoint = Endpoint::new(&[&skewed(7200), &ahead]);
+    let (_, told) = good(&["--endpoint-url", &endpoint.url], &KEYS, None);
+    assert!(told.contains("warning: this machine's clock is 7"), "{told}");
     let signed: Vec<String> = endpoint
         .asked()
         .iter()
