@@ -358,7 +358,7 @@ fn denied_hint(action: &str, denial: Option<&Denial>) -> Cow<'static, str> {
     Cow::Borrowed(if explicit.contains("explicit deny") {
         "a policy denies it outright, which no other policy can allow: change the one that it names"
     } else if action.starts_with("sts:") {
-        "both sides have to allow it: the principal's policy sts:AssumeRole on the role, and the role's trust policy the principal (and its external id, --external-id)"
+        "both sides have to allow it: the principal's policy sts:AssumeRole on the role, and the role's trust policy the principal (and its external id, --external-id; a role that wants MFA is for the AWS CLI)"
     } else if action.starts_with("ecr-public:") {
         "let the principal's policy allow ecr-public:GetAuthorizationToken and sts:GetServiceBearerToken on Resource \"*\"; pulling needs no login"
     } else {

@@ -67,7 +67,7 @@ pub(crate) fn why(
             _ => "AWS_ACCESS_KEY_ID is not set".to_owned(),
         },
         Source::Profile(_) if said == "the credential provider was not enabled" => {
-            profile_files(environment)
+            format!("no credentials {}", profile_files(environment))
         }
         Source::Profile(_) => said,
         Source::WebIdentity if unset("AWS_WEB_IDENTITY_TOKEN_FILE") => {
@@ -94,9 +94,9 @@ fn profile_files(environment: &dyn Fn(&str) -> Option<String>) -> String {
     let there: Vec<_> =
         files.iter().filter(|file| std::path::Path::new(file).exists()).cloned().collect();
     if there.is_empty() {
-        format!("neither {} nor {} is there", files[0], files[1])
+        format!("as there is neither {} nor {}", files[0], files[1])
     } else {
-        format!("no credentials in {}", there.join(" and "))
+        format!("in {}", there.join(" and "))
     }
 }
 
@@ -160,27 +160,58 @@ pub(crate) fn broken(
     let sso = says(error, "SSO") || says(error, "Session token not found or invalid");
     let origin = source.to_string();
     if says(error, "dispatch failure") {
+        let service = match source {
+            _ if sso => "SSO",
+            _ if says(error, "IMDS") => "instance metadata",
+            _ => "credentials",
+        };
         let reason = format!("{origin}: {}", cause(error));
-        let service = if sso { "SSO" } else { "credentials" };
         return Error::Unreachable { service, region: region.to_owned(), reason };
     }
     let profile = match source {
         Source::Profile(name) if sso => Some(name.clone()),
         _ => None,
     };
-    Error::BrokenCredentials { origin, reason: reason(error), tried, sso: profile }
+    let said = match source {
+        Source::WebIdentity => of_file(error, environment("AWS_WEB_IDENTITY_TOKEN_FILE")),
+        Source::Container => of_file(error, environment("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")),
+        _ => None,
+    };
+    let reason = said.unwrap_or_else(|| reason(&cause(error)));
+    Error::BrokenCredentials { origin, reason, tried, sso: profile }
 }
 
-fn reason(error: &CredentialsError) -> String {
-    let said = cause(error);
-    match said.as_str() {
+/// What went wrong with a file that a variable names, if that is what went wrong.
+fn of_file(error: &CredentialsError, file: Option<String>) -> Option<String> {
+    let said = chain(error).find_map(|layer| layer.downcast_ref::<std::io::Error>())?;
+    Some(format!("{} cannot be read: {said}", file?))
+}
+
+/// The SDK's words as people would say it.
+fn reason(said: &str) -> String {
+    match said {
         "the SSO token has expired and cannot be refreshed"
-        | "Session token not found or invalid" => "the SSO session is expired".to_owned(),
-        "failed to load the cached SSO token" => "nobody is logged in to that SSO".to_owned(),
-        _ if said.contains("credentials-login") => {
-            "it is of `aws login`, which only the AWS CLI reads".to_owned()
+        | "Session token not found or invalid" => return "the SSO session is expired".to_owned(),
+        "failed to load the cached SSO token" => {
+            return "nobody is logged in to that SSO".to_owned();
         }
-        _ => said,
+        _ if said.contains("credentials-login") => {
+            return "it is of `aws login`, which only the AWS CLI reads".to_owned();
+        }
+        _ => {}
+    }
+    if let Some(said) = said.strip_prefix("ProfileFile provider could not be built: ") {
+        return format!("{said} ({})", profile_files(&environment));
+    }
+    let process = "Error retrieving credentials: external process exited with code ";
+    match said.strip_prefix(process).map(|ended| ended.split_once(". Stderr:")) {
+        Some(Some((status, words))) if words.trim().is_empty() => {
+            format!("its command ended with {status} and without a word")
+        }
+        Some(Some((status, words))) => {
+            format!("its command ended with {status}: {}", words.trim())
+        }
+        _ => said.to_owned(),
     }
 }
 
@@ -215,6 +246,18 @@ mod tests {
         assert!(none.contains("/nonexistent/.aws/config"), "{none}");
         let none = told(source(), &[("AWS_CONFIG_FILE", "/etc/passwd")]);
         assert_eq!(none, "no credentials in /etc/passwd");
+    }
+
+    #[test]
+    fn the_words_of_a_command_are_kept() {
+        let ended = |stderr: &str| {
+            reason(&format!(
+                "Error retrieving credentials: external process exited with code exit status: 3. \
+                 Stderr: {stderr}"
+            ))
+        };
+        assert_eq!(ended("sealed\n"), "its command ended with exit status: 3: sealed");
+        assert_eq!(ended(""), "its command ended with exit status: 3 and without a word");
     }
 
     #[test]

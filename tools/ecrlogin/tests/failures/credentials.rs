@@ -128,6 +128,35 @@ fn a_credential_process_that_fails_is_told_with_its_words() {
 }
 
 #[test]
+fn a_web_identity_without_its_file_names_the_file() {
+    let role = ("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/push");
+    let env = [KEYS[2], role, ("AWS_WEB_IDENTITY_TOKEN_FILE", "/nonexistent/token")];
+    let error = failed(&[], &env, 4, "credentials_invalid");
+    assert!(message(&error).contains("/nonexistent/token cannot be read"), "{error}");
+}
+
+#[test]
+fn a_profile_that_points_at_the_instance_is_bounded_too() {
+    let home = home(
+        "[profile push]\nrole_arn = arn:aws:iam::123456789012:role/push\n\
+         credential_source = Ec2InstanceMetadata\n",
+    );
+    let dead = closed();
+    let endpoint = ("AWS_EC2_METADATA_SERVICE_ENDPOINT", dead.as_str());
+    let env = [("HOME", text(home.path())), KEYS[2], endpoint];
+    let error = failed(&["--profile", "push"], &env, 5, "aws_unreachable");
+    assert!(message(&error).contains("the instance metadata endpoint"), "{error}");
+}
+
+#[test]
+fn shared_configuration_that_cannot_be_read_names_the_file() {
+    let home = home("[[profile\n");
+    let env = [("HOME", text(home.path())), KEYS[2]];
+    let error = failed(&[], &env, 4, "credentials_invalid");
+    assert!(message(&error).contains(".aws/config"), "{error}");
+}
+
+#[test]
 fn half_of_the_keys_is_told_from_none() {
     let env = [KEYS[0], KEYS[2], ("AWS_EC2_METADATA_DISABLED", "true")];
     let error = failed(&[], &env, 4, "credentials_not_found");
