@@ -21,7 +21,7 @@ mod wanted;
 use futures_util::future::join_all;
 use jiff::Timestamp;
 use slipway_release::{Document, Failure, Image, Registry};
-use slipway_shell::{Context, Tool};
+use slipway_shell::{Context, Span, Tool};
 
 pub use answer::Denial;
 pub use error::Error;
@@ -31,6 +31,9 @@ pub use options::{Format, Options};
 use login::Login;
 use token::{Target, Token};
 use wanted::{Named, Wanted};
+
+/// A registry that the document only names may not hold up the image's own.
+const NAMED_LIMIT: Span = Span::secs(5);
 
 /// The tool.
 pub struct EcrLogin;
@@ -167,16 +170,17 @@ async fn tokens(
     let asked = join_all(wanted.asked.iter().map(&one)).await;
     let mut tokens = asked.into_iter().collect::<Result<Vec<_>, _>>()?;
     if options.format == Format::Document {
-        let named = join_all(wanted.named.iter().map(&one)).await;
-        for (target, result) in wanted.named.iter().zip(named) {
-            match result {
-                Ok(token) => tokens.push(token),
-                Err(error) => context.ui.warn(&format!(
-                    "no token for {}, which the document names: {error}",
-                    target.host.as_deref().unwrap_or_default()
-                )),
-            }
-        }
+        let named = async |target: &Target| {
+            let host = target.host.as_deref().unwrap_or_default();
+            let why = match tokio::time::timeout(NAMED_LIMIT.0, one(target)).await {
+                Ok(Ok(token)) => return Some(token),
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => format!("no answer within {NAMED_LIMIT}"),
+            };
+            context.ui.warn(&format!("no token for {host}, which the document names: {why}"));
+            None
+        };
+        tokens.extend(join_all(wanted.named.iter().map(named)).await.into_iter().flatten());
     }
     Ok(tokens)
 }
