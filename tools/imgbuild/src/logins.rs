@@ -41,3 +41,25 @@ impl Logins {
         Ok(logins)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn login(host: &str, password: &str) -> Login {
+        let (username, password) = ("AWS".to_owned(), Secret::new(password));
+        Login { host: host.to_owned(), username, password }
+    }
+
+    #[tokio::test]
+    async fn each_registry_of_the_document_has_its_own_login() {
+        let document = vec![login("a.example", "1"), login("b.example", "2")];
+        let logins = Logins::new(document, DockerConfig::default());
+        let password = async |host| Some(logins.get(host).await.unwrap()?.password);
+        assert_eq!(password("a.example").await, Some(Secret::new("1")));
+        assert_eq!(password("b.example").await, Some(Secret::new("2")));
+        assert_eq!(password("c.example").await, None);
+        assert_eq!(logins.all().await.unwrap().len(), 2);
+        assert_eq!(logins.passwords().count(), 2);
+    }
+}
