@@ -85,6 +85,89 @@ fn another_account_is_asked_for_by_its_number() {
 }
 
 #[test]
+fn several_accounts_come_in_one_run_and_only_into_a_pipe() {
+    let ids = ["--registry-id", "123456789012", "--registry-id", "210987654321"];
+    let got = Run::of(&without_input(login().args(ids))).good();
+    let other = &got.document["registry"]["others"][0];
+    assert_eq!(got.document["registry"]["account"], "123456789012");
+    assert_eq!(other["account"], "210987654321");
+    assert_eq!(other["password"], "210987654321-auth-token");
+
+    let directory = tempfile::tempdir().unwrap();
+    let (output, saved) = into_file(
+        login().args(ids),
+        r#"{"schema":"slipway.release/v1"}"#,
+        &directory.path().join("saved.json"),
+    );
+    assert!(output.status.success() && !saved.contains("auth-token"), "{saved}");
+    // The saved document names both.
+    let fresh = Run::of(&with_input(&mut login(), &saved)).good();
+    assert_eq!(fresh.document["registry"], got.document["registry"]);
+}
+
+#[test]
+fn a_host_name_that_was_given_stays_the_registrys_name() {
+    for host in [
+        "123456789012.dkr.ecr-fips.us-east-1.amazonaws.com",
+        "123456789012.dkr-ecr.eu-west-1.on.aws",
+    ] {
+        let got = Run::of(&without_input(login().args(["--registry", host]))).good();
+        assert_eq!(got.document["registry"]["host"], host);
+        assert_eq!(got.document["registry"]["account"], "123456789012");
+    }
+}
+
+const ROLE: &str = "arn:aws:iam::210987654321:role/push";
+
+#[test]
+fn a_role_is_assumed_and_its_account_is_the_one() {
+    let got = Run::of(&without_input(login().args(["--assume-role", ROLE]))).good();
+    assert_eq!(got.document["registry"]["account"], "210987654321");
+    assert!(got.told.contains(&format!("the role {ROLE}")), "{}", got.told);
+
+    let named = ["--assume-role", ROLE, "--session-name", "build-7", "--external-id", "x"];
+    let _ = Run::of(&without_input(login().args(named))).good();
+    let bad = Run::of(&without_input(login().args(["--assume-role", "push"])));
+    let _ = bad.bad("ecrlogin", 2, "usage");
+}
+
+#[test]
+fn a_profile_may_assume_a_role_with_the_keys_of_another() {
+    let home = tempfile::tempdir().unwrap();
+    std::fs::create_dir(home.path().join(".aws")).unwrap();
+    let config = format!(
+        "[profile base]\naws_access_key_id = AKIDBASE\naws_secret_access_key = s\n\
+         [profile push]\nrole_arn = {ROLE}\nsource_profile = base\nregion = eu-west-1\n"
+    );
+    std::fs::write(home.path().join(".aws/config"), config).unwrap();
+    let mut command = login();
+    command.env("HOME", home.path()).env_remove("AWS_REGION").args(["--profile", "push"]);
+    let got = Run::of(&without_input(&mut command)).good();
+    assert_eq!(got.document["registry"]["account"], "210987654321");
+    assert!(got.told.contains("the profile push"), "{}", got.told);
+}
+
+#[test]
+fn a_web_identity_is_exchanged_for_a_role() {
+    let token = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(token.path(), "header.claims.signature").unwrap();
+    let mut command = login();
+    command.env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY");
+    command.env("AWS_WEB_IDENTITY_TOKEN_FILE", token.path()).env("AWS_ROLE_ARN", ROLE);
+    let got = Run::of(&without_input(&mut command)).good();
+    assert!(got.told.contains("from the web identity"), "{}", got.told);
+    assert_eq!(got.document["registry"]["account"], "210987654321");
+}
+
+#[test]
+fn the_token_alone_opens_the_registry() {
+    let output = without_input(login().args(["--format", "token"]));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let token = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(registry_status("AWS", token.trim_end()), 200);
+}
+
+#[test]
 fn the_region_comes_from_flag_host_environment_and_profile() {
     let region = |command: &mut Command| {
         let got = Run::of(&without_input(command)).good();

@@ -20,9 +20,9 @@ use aws_credential_types::Credentials;
 use aws_credential_types::provider::ProvideCredentials;
 use aws_credential_types::provider::error::CredentialsError;
 
-use aws_sdk_ecr::config::SharedHttpClient;
-
-use crate::{Error, Options};
+use crate::Error;
+use crate::login::Login;
+use crate::sources::{Source, broken, environment, why};
 
 /// The instance metadata service is one hop away: what does not answer in this time is not there.
 const IMDS_CONNECT: Duration = Duration::from_millis(300);
@@ -32,130 +32,125 @@ const IMDS_READ: Duration = Duration::from_secs(2);
 /// What the search came to.
 pub(crate) struct Found {
     pub(crate) credentials: Credentials,
-    pub(crate) region: String,
     /// Where the credentials are from, for people.
-    pub(crate) source: &'static str,
+    pub(crate) source: String,
 }
 
-/// Looks for the region, if it is not known, and for credentials.
-pub(crate) async fn find(
-    options: &Options,
-    region: Option<String>,
-    http: &SharedHttpClient,
-) -> Result<Found, Error> {
-    let base = ProviderConfig::without_region().with_http_client(http.clone());
-    let imds = imds::Client::builder()
-        .configure(&base)
-        .max_attempts(1)
-        .connect_timeout(IMDS_CONNECT)
-        .read_timeout(IMDS_READ)
-        .build();
-    let region = match region {
-        Some(region) => region,
-        None => find_region(options, &base, &imds).await?,
+/// Looks for credentials. The region is for sources that ask an AWS service themselves.
+pub(crate) async fn credentials(login: &Login, region: &str) -> Result<Found, Error> {
+    let config = providers(login).with_region(Some(Region::new(region.to_owned())));
+    let instance =
+        || ImdsCredentialsProvider::builder().configure(&config).imds_client(imds(login)).build();
+    let container = || {
+        let config = config.clone().with_http_client(login.direct.clone());
+        EcsCredentialsProvider::builder().configure(&config).build()
     };
-    let config = base.with_region(Some(Region::new(region.clone())));
-
-    let mut search = Search { tried: Vec::new() };
+    let mut search = Search { login, region, tried: Vec::new() };
     // A profile that was asked for goes before keys that happen to be in the environment, as with
     // the AWS CLI.
-    if options.profile.is_none() {
+    if login.profile.is_none() {
         let provider = EnvironmentVariableCredentialsProvider::new();
-        if let Some(credentials) = search.ask("the environment", &provider).await? {
-            return Ok(Found { credentials, region, source: "the environment" });
+        if let Some(found) = search.ask(Source::Environment, &provider).await? {
+            return Ok(found);
         }
     }
-    let mut profile = ProfileFileCredentialsProvider::builder().configure(&config);
-    if let Some(name) = &options.profile {
+    // A profile may point at the roles of machine and container, which are to be bounded there, too.
+    let mut profile = ProfileFileCredentialsProvider::builder()
+        .configure(&config)
+        .with_custom_provider("Ec2InstanceMetadata", instance())
+        .with_custom_provider("EcsContainer", container());
+    if let Some(name) = &login.profile {
         profile = profile.profile_name(name);
     }
-    let profile = profile.build();
-    if let Some(credentials) = search.ask("the profile", &profile).await? {
-        return Ok(Found { credentials, region, source: "the profile" });
+    if let Some(found) = search.ask(Source::profile(login), &profile.build()).await? {
+        return Ok(found);
     }
-    if let Some(profile) = options.profile.clone() {
-        return Err(Error::EmptyProfile { profile });
+    if let Some(profile) = login.profile.clone() {
+        let reason = search.tried.pop().map(|(_, why)| why).unwrap_or_default();
+        return Err(Error::EmptyProfile { profile, reason });
     }
     let web = WebIdentityTokenCredentialsProvider::builder().configure(&config).build();
-    if let Some(credentials) = search.ask("the web identity", &web).await? {
-        return Ok(Found { credentials, region, source: "the web identity" });
+    if let Some(found) = search.ask(Source::WebIdentity, &web).await? {
+        return Ok(found);
     }
-    let ecs = EcsCredentialsProvider::builder().configure(&config).build();
-    if let Some(credentials) = search.ask("the container's role", &ecs).await? {
-        return Ok(Found { credentials, region, source: "the container's role" });
+    if let Some(found) = search.ask(Source::Container, &container()).await? {
+        return Ok(found);
     }
-    let instance = ImdsCredentialsProvider::builder().configure(&config).imds_client(imds).build();
-    if let Some(credentials) = search.ask("the instance's role", &instance).await? {
-        return Ok(Found { credentials, region, source: "the instance's role" });
+    if let Some(found) = search.ask(Source::Instance, &instance()).await? {
+        return Ok(found);
     }
     Err(Error::NoCredentials { tried: search.tried })
 }
 
-struct Search {
-    tried: Vec<String>,
+/// What all sources are built from.
+fn providers(login: &Login) -> ProviderConfig {
+    ProviderConfig::without_region().with_http_client(login.http.clone())
 }
 
-impl Search {
+fn imds(login: &Login) -> imds::Client {
+    imds::Client::builder()
+        .configure(&ProviderConfig::without_region().with_http_client(login.direct.clone()))
+        .max_attempts(1)
+        .connect_timeout(IMDS_CONNECT)
+        .read_timeout(IMDS_READ)
+        .build()
+}
+
+struct Search<'a> {
+    login: &'a Login,
+    region: &'a str,
+    /// Each source that had none, and why.
+    tried: Vec<(String, String)>,
+}
+
+impl Search<'_> {
     /// Asks one source. A source that is not configured is noted; one that is configured and fails
     /// ends the search, since going on would use another identity than the one that was meant.
     async fn ask(
         &mut self,
-        source: &'static str,
+        source: Source,
         provider: &impl ProvideCredentials,
-    ) -> Result<Option<Credentials>, Error> {
+    ) -> Result<Option<Found>, Error> {
+        self.login.doing(format!("asking {source} for AWS credentials"));
         match provider.provide_credentials().await {
-            Ok(credentials) => Ok(Some(credentials)),
-            Err(error @ CredentialsError::CredentialsNotLoaded(_)) => {
-                let why = match cause(&error) {
-                    // The SDK's words for a source that has nothing to say.
-                    why if why == "the credential provider was not enabled" => "none".to_owned(),
-                    why => why,
-                };
-                self.tried.push(format!("{source} ({why})"));
+            Ok(credentials) => Ok(Some(Found { credentials, source: source.to_string() })),
+            // Nobody configures the instance's role: no answer means that there is none.
+            Err(error)
+                if source == Source::Instance
+                    || matches!(error, CredentialsError::CredentialsNotLoaded(_)) =>
+            {
+                self.tried.push((source.to_string(), why(&source, &error, &environment)));
                 Ok(None)
             }
-            Err(error) if source == "the instance's role" => {
-                // Nobody configures this one: no answer means that there is none.
-                self.tried.push(format!("{source} ({})", cause(&error)));
-                Ok(None)
+            Err(error) => {
+                let tried = std::mem::take(&mut self.tried);
+                Err(broken(&source, &error, tried, self.region))
             }
-            Err(error) => Err(Error::BrokenCredentials { origin: source, reason: cause(&error) }),
         }
     }
 }
 
-async fn find_region(
-    options: &Options,
-    config: &ProviderConfig,
-    imds: &imds::Client,
-) -> Result<String, Error> {
+/// Looks for the region, where neither an option nor a host name tells it.
+pub(crate) async fn region(login: &Login) -> Result<String, Error> {
     for name in ["AWS_REGION", "AWS_DEFAULT_REGION"] {
-        if let Some(region) = std::env::var(name).ok().filter(|region| !region.is_empty()) {
+        if let Some(region) = environment(name) {
             return Ok(region);
         }
     }
-    let mut profile = ProfileFileRegionProvider::builder().configure(config);
-    if let Some(name) = &options.profile {
+    let config = providers(login);
+    let mut profile = ProfileFileRegionProvider::builder().configure(&config);
+    if let Some(name) = &login.profile {
         profile = profile.profile_name(name);
     }
     if let Some(region) = profile.build().region().await {
         return Ok(region.to_string());
     }
     let instance =
-        ImdsRegionProvider::builder().configure(config).imds_client(imds.clone()).build();
+        ImdsRegionProvider::builder().configure(&config).imds_client(imds(login)).build();
     if let Some(region) = instance.region().await {
         return Ok(region.to_string());
     }
-    let tried =
-        ["--region", "the registry's host name", "AWS_REGION", "the profile", "the instance"];
+    let profile = Source::profile(login).to_string();
+    let tried = ["--region", "the registry's host name", "AWS_REGION", &profile, "the instance"];
     Err(Error::NoRegion { tried: tried.map(str::to_owned).to_vec() })
-}
-
-/// The innermost cause of an error: the outer layers only say that something failed.
-pub(crate) fn cause(error: &dyn std::error::Error) -> String {
-    let mut innermost = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    innermost.to_string()
 }

@@ -1,12 +1,18 @@
 //! What can go wrong, and what it means for the exit code.
 
+use std::borrow::Cow;
+
+use serde_json::{Value, json};
 use slipway_release::{Code, Failure};
 use slipway_shell::Span;
+
+use crate::answer::Denial;
+use crate::clock::apart;
 
 /// Why there are no credentials.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// `--registry` is no private ECR registry.
+    /// `--registry` is no ECR registry.
     #[error("{host} is not the host name of an Amazon ECR registry")]
     NotEcr {
         /// What was given.
@@ -23,6 +29,38 @@ pub enum Error {
     BadRegion {
         /// What was given.
         region: String,
+    },
+    /// `--assume-role` is no role.
+    #[error("{arn} is not the ARN of a role")]
+    BadRole {
+        /// What was given.
+        arn: String,
+    },
+    /// `--session-name` is none that AWS takes.
+    #[error("{name:?} is not a session name: that has 2 to 64 letters, digits and _+=,.@-")]
+    BadSession {
+        /// What was given.
+        name: String,
+    },
+    /// An output form that has room for one registry.
+    #[error("--format {format} is for one registry, but {count} were asked for")]
+    OneOnly {
+        /// The form.
+        format: &'static str,
+        /// How many.
+        count: usize,
+    },
+    /// The token would be shown or kept.
+    #[error("--format {format} writes a secret, and stdout is not a pipe")]
+    NotAPipe {
+        /// The form.
+        format: &'static str,
+    },
+    /// A repository of the public registry.
+    #[error("--ensure-repository knows private registries only, and {host} is the public one")]
+    PublicRepository {
+        /// The registry.
+        host: String,
     },
     /// A flag and the host name contradict each other.
     #[error("the {what} {flag} contradicts the registry {host}")]
@@ -41,49 +79,89 @@ pub enum Error {
         tried: Vec<String>,
     },
     /// There are no AWS credentials.
-    #[error("no AWS credentials were found; tried {}", tried.join(", "))]
+    #[error("no AWS credentials were found; tried {}", listed(tried))]
     NoCredentials {
         /// Each source with why it had none, in order.
-        tried: Vec<String>,
+        tried: Vec<(String, String)>,
     },
     /// The profile that was asked for has none.
-    #[error("the profile {profile} does not exist or has no credentials")]
+    #[error("the profile {profile} does not exist or has no credentials: {reason}")]
     EmptyProfile {
         /// The profile.
         profile: String,
+        /// What was seen.
+        reason: String,
     },
     /// A source of credentials is configured, but fails.
-    #[error("AWS credentials from {origin} cannot be used: {reason}")]
+    #[error("AWS credentials from {origin} cannot be used: {reason}{}", after(tried))]
     BrokenCredentials {
         /// The source.
-        origin: &'static str,
+        origin: String,
         /// What it says.
         reason: String,
+        /// The sources before it, with why they had none.
+        tried: Vec<(String, String)>,
+        /// The profile, if it is one of AWS IAM Identity Center.
+        sso: Option<String>,
+    },
+    /// The role was assumed, but the answer has no keys.
+    #[error("sts:AssumeRole of {arn} answered without credentials")]
+    NoKeys {
+        /// The role.
+        arn: String,
     },
     /// The image has no name, and no repository was given.
     #[error("--ensure-repository does not know which: the document names no image")]
     RepositoryUnnamed,
     /// AWS refuses the action.
-    #[error("AWS refused {action} in {region}: {message}")]
+    #[error("{}", refusal(action, region, message, denial.as_ref(), origin.as_deref()))]
     Denied {
         /// The API action.
         action: &'static str,
         /// The region asked.
         region: String,
-        /// What AWS says, with the principal.
+        /// What AWS says.
         message: String,
+        /// The same, as far as it could be read.
+        denial: Option<Denial>,
+        /// Where the credentials are from.
+        origin: Option<String>,
     },
     /// AWS does not accept the credentials.
-    #[error("AWS does not accept the credentials ({code}): {message}")]
+    #[error("AWS does not accept the credentials{} ({code}): {message}", from(origin.as_deref()))]
     Invalid {
         /// The code of AWS.
         code: String,
         /// What AWS says.
         message: String,
+        /// The region asked.
+        region: String,
+        /// Whether that region knows keys only of accounts that enabled it.
+        opt_in: bool,
+        /// Where the credentials are from.
+        origin: Option<String>,
+    },
+    /// AWS does not accept the signature since the clocks differ.
+    #[error("this machine's clock is {}, which refuses the signature ({code})", apart(*seconds))]
+    ClockSkew {
+        /// How many seconds AWS is ahead.
+        seconds: i64,
+        /// The code of AWS.
+        code: String,
+    },
+    /// The account has not enabled the region.
+    #[error("the region {region} is not enabled for the account: {message}")]
+    RegionDisabled {
+        /// The region asked.
+        region: String,
+        /// What AWS says.
+        message: String,
     },
     /// The endpoint does not answer.
-    #[error("the ECR endpoint in {region} could not be reached: {reason}")]
+    #[error("the {service} endpoint in {region} could not be reached: {reason}")]
     Unreachable {
+        /// Which service.
+        service: &'static str,
         /// The region asked.
         region: String,
         /// Why.
@@ -110,65 +188,180 @@ pub enum Error {
         reason: &'static str,
     },
     /// The deadline passed.
-    #[error("no answer within {limit} (--timeout)")]
+    #[error("no answer within {limit} (--timeout) while {doing}")]
     Deadline {
         /// The deadline.
         limit: Span,
+        /// What was being done.
+        doing: String,
     },
+}
+
+fn listed(tried: &[(String, String)]) -> String {
+    tried.iter().map(|(source, why)| format!("{source} ({why})")).collect::<Vec<_>>().join(", ")
+}
+
+fn after(tried: &[(String, String)]) -> String {
+    if tried.is_empty() { String::new() } else { format!("; tried before: {}", listed(tried)) }
+}
+
+fn from(origin: Option<&str>) -> String {
+    origin.map(|origin| format!(" from {origin}")).unwrap_or_default()
+}
+
+fn refusal(
+    action: &str,
+    region: &str,
+    message: &str,
+    denial: Option<&Denial>,
+    origin: Option<&str>,
+) -> String {
+    let Some(denial) = denial else {
+        return format!(
+            "AWS refused {action} in {region} to the credentials{}: {message}",
+            from(origin)
+        );
+    };
+    let resource = denial.resource.as_deref().filter(|resource| *resource != "*");
+    format!(
+        "AWS refused {} in {region} to {}{}{}{}",
+        denial.action,
+        denial.principal,
+        resource.map(|resource| format!(" on {resource}")).unwrap_or_default(),
+        origin.map(|origin| format!(", credentials from {origin}")).unwrap_or_default(),
+        denial.why.as_deref().map(|why| format!(": {why}")).unwrap_or_default(),
+    )
+}
+
+impl Error {
+    /// Adds whose credentials an error of AWS is about.
+    pub(crate) fn with_credentials_of(mut self, source: &str) -> Self {
+        if let Self::Denied { origin, .. } | Self::Invalid { origin, .. } = &mut self {
+            origin.get_or_insert_with(|| source.to_owned());
+        }
+        self
+    }
+
+    fn code(&self) -> Code {
+        match self {
+            Self::NotEcr { .. }
+            | Self::BadAccount { .. }
+            | Self::BadRegion { .. }
+            | Self::BadRole { .. }
+            | Self::BadSession { .. }
+            | Self::OneOnly { .. }
+            | Self::NotAPipe { .. }
+            | Self::PublicRepository { .. }
+            | Self::RepositoryUnnamed => Code::Usage,
+            Self::Conflict { .. } => Code::RegionConflict,
+            Self::NoRegion { .. } => Code::RegionMissing,
+            Self::NoCredentials { .. } | Self::EmptyProfile { .. } => Code::CredentialsNotFound,
+            Self::BrokenCredentials { .. } | Self::Invalid { .. } => Code::CredentialsInvalid,
+            Self::Denied { .. } => Code::AccessDenied,
+            Self::ClockSkew { .. } => Code::ClockSkew,
+            Self::RegionDisabled { .. } => Code::RegionDisabled,
+            Self::Unreachable { .. } => Code::AwsUnreachable,
+            Self::Aws { .. } | Self::BadToken { .. } | Self::NoKeys { .. } => Code::AwsError,
+            Self::Deadline { .. } => Code::DeadlineExceeded,
+        }
+    }
+
+    /// What was seen, for machines.
+    fn evidence(&self) -> Option<Value> {
+        match self {
+            Self::NoCredentials { tried } | Self::BrokenCredentials { tried, .. } => {
+                let tried: Vec<_> = tried
+                    .iter()
+                    .map(|(source, why)| json!({"source": source, "why": why}))
+                    .collect();
+                Some(json!({ "tried": tried }))
+            }
+            Self::Denied { message, denial: Some(denial), .. } => Some(json!({
+                "principal": denial.principal,
+                "action": denial.action,
+                "message": message,
+            })),
+            Self::ClockSkew { seconds, .. } => Some(json!({ "skew_ms": seconds * 1000 })),
+            _ => None,
+        }
+    }
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        let code = match &error {
-            Error::NotEcr { .. }
-            | Error::BadAccount { .. }
-            | Error::BadRegion { .. }
-            | Error::RepositoryUnnamed => Code::Usage,
-            Error::Conflict { .. } => Code::RegionConflict,
-            Error::NoRegion { .. } => Code::RegionMissing,
-            Error::NoCredentials { .. } | Error::EmptyProfile { .. } => Code::CredentialsNotFound,
-            Error::BrokenCredentials { .. } | Error::Invalid { .. } => Code::CredentialsInvalid,
-            Error::Denied { .. } => Code::AccessDenied,
-            Error::Unreachable { .. } => Code::AwsUnreachable,
-            Error::Aws { .. } | Error::BadToken { .. } => Code::AwsError,
-            Error::Deadline { .. } => Code::DeadlineExceeded,
-        };
         let retryable = matches!(
             error,
             Error::Unreachable { .. } | Error::Deadline { .. } | Error::Aws { transient: true, .. }
         );
-        Failure::new(code, error.to_string()).hint(hint(&error)).retryable(retryable)
+        let mut failure =
+            Failure::new(error.code(), error.to_string()).hint(hint(&error)).retryable(retryable);
+        failure.evidence = error.evidence();
+        failure
     }
 }
 
-fn hint(error: &Error) -> &'static str {
-    match error {
-        Error::NotEcr { .. } => {
-            "it looks like 123456789012.dkr.ecr.eu-central-1.amazonaws.com; other registries need no ecrlogin"
+fn hint(error: &Error) -> Cow<'static, str> {
+    Cow::Borrowed(match error {
+        Error::BrokenCredentials { sso: Some(profile), .. } => {
+            return Cow::Owned(format!("aws sso login --profile {profile}"));
         }
-        Error::BadAccount { .. } | Error::Conflict { .. } => "give one of the two only",
+        Error::Invalid { opt_in: true, region, .. } => {
+            return Cow::Owned(format!(
+                "{region} knows keys only of accounts that enabled it: is it enabled \
+                 (aws account enable-region --region-name {region})? else the keys may be deleted \
+                 or mistyped"
+            ));
+        }
+        Error::RegionDisabled { region, .. } => {
+            return Cow::Owned(format!("aws account enable-region --region-name {region}"));
+        }
+        Error::Denied { action, denial, .. } => return denied_hint(action, denial.as_ref()),
+        Error::NotEcr { .. } => {
+            "it looks like 123456789012.dkr.ecr.eu-central-1.amazonaws.com, or is public.ecr.aws; other registries need no ecrlogin"
+        }
+        Error::BadAccount { .. } => "--registry-id takes one account; repeat it for several",
+        Error::Conflict { .. } => "give one of the two only",
         Error::BadRegion { .. } => "a region looks like eu-central-1",
+        Error::BadRole { .. } => "it looks like arn:aws:iam::123456789012:role/NAME",
+        Error::BadSession { .. } => "leave --session-name out, or give such a name",
+        Error::OneOnly { .. } => "the document holds them all: leave --format out",
+        Error::NotAPipe { .. } => "pipe it into what reads it, or give --reveal",
+        Error::PublicRepository { .. } => {
+            "aws ecr-public create-repository --region us-east-1 creates it"
+        }
         Error::NoRegion { .. } => "give --region, or set AWS_REGION",
         Error::NoCredentials { .. } => {
             "give the machine a role that may call ecr:GetAuthorizationToken, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a --profile"
         }
         Error::EmptyProfile { .. } => "`aws configure list-profiles` lists the profiles there are",
-        Error::BrokenCredentials { .. } => {
-            "mend that source, or choose another with --profile; an SSO session is renewed by `aws sso login`"
-        }
+        Error::BrokenCredentials { .. } => "mend that source, or choose another with --profile",
         Error::RepositoryUnnamed => "give --repository NAME, or run imgbuild earlier in the pipe",
-        Error::Denied { .. } => {
-            "let the principal's policy allow it; GetAuthorizationToken needs Resource \"*\""
+        Error::Invalid { code, .. } if code.starts_with("ExpiredToken") => {
+            "temporary keys end after some hours: get new ones from where these are from"
         }
-        Error::Invalid { .. } => {
-            "the keys may be expired, deleted or mistyped, or this machine's clock wrong"
-        }
+        Error::Invalid { .. } => "the keys may be deleted or mistyped",
+        Error::ClockSkew { .. } => "set this machine's clock, as with `chronyc makestep`",
         Error::Unreachable { .. } => {
             "look at the network, a proxy (HTTPS_PROXY), and whether the region exists; a VPC without a way out needs the endpoint com.amazonaws.REGION.ecr.api"
         }
         Error::Deadline { .. } => "look at the network, or give more --timeout",
         Error::Aws { transient: true, .. } => "try again in a while",
         Error::Aws { .. } => "the code is in the ECR API Reference, under Common Errors",
-        Error::BadToken { .. } => "is the endpoint one of Amazon ECR? look at AWS_ENDPOINT_URL",
-    }
+        Error::BadToken { .. } | Error::NoKeys { .. } => {
+            "is the endpoint one of Amazon's? look at AWS_ENDPOINT_URL"
+        }
+    })
+}
+
+fn denied_hint(action: &str, denial: Option<&Denial>) -> Cow<'static, str> {
+    let explicit = denial.and_then(|denial| denial.why.as_deref()).unwrap_or_default();
+    Cow::Borrowed(if explicit.contains("explicit deny") {
+        "a policy denies it outright, which no other policy can allow: change the one that it names"
+    } else if action.starts_with("sts:") {
+        "both sides have to allow it: the principal's policy sts:AssumeRole on the role, and the role's trust policy the principal (and its external id, --external-id; a role that wants MFA is for the AWS CLI)"
+    } else if action.starts_with("ecr-public:") {
+        "let the principal's policy allow ecr-public:GetAuthorizationToken and sts:GetServiceBearerToken on Resource \"*\"; pulling needs no login"
+    } else {
+        "let the principal's policy allow it; GetAuthorizationToken needs Resource \"*\""
+    })
 }

@@ -2,124 +2,202 @@
 
 use std::str::FromStr;
 
-use slipway_release::Registry;
+use crate::token::Target;
 
-use crate::{Error, Options};
+/// The only region whose API hands out tokens of the public registry. Source: Amazon ECR Public User
+/// Guide, "Public registry authentication".
+pub(crate) const PUBLIC_REGION: &str = "us-east-1";
+const PUBLIC: &str = "public.ecr.aws";
+const PUBLIC_DUAL_STACK: &str = "ecr-public.aws.com";
 
-/// A private registry's host name: `ACCOUNT.dkr.ecr[-fips].REGION.SUFFIX`, where the suffix is that
-/// of the AWS partition (amazonaws.com, amazonaws.com.cn, …). Source: Amazon ECR User Guide,
-/// "Private registry concepts".
+/// A private registry's host name. Sources: Amazon ECR User Guide, "Private registry concepts" and
+/// "Making requests to Amazon ECR registries"; AWS General Reference, "Amazon ECR endpoints".
+///
+/// `ACCOUNT.dkr.ecr[-fips].REGION.SUFFIX`, where the suffix is the partition's, or
+/// `ACCOUNT.dkr-ecr[-fips].REGION.on.SUFFIX`, which has IPv6 addresses too.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EcrHost {
     /// Twelve digits.
     pub account: String,
     /// Such as `eu-central-1`.
     pub region: String,
+    /// Whether its endpoints use validated cryptography (FIPS 140).
+    pub fips: bool,
+    /// Whether it is reached by IPv6, too.
+    pub dual_stack: bool,
 }
 
 impl FromStr for EcrHost {
     type Err = ();
 
     fn from_str(host: &str) -> Result<Self, ()> {
-        let mut labels = host.split('.');
-        let account = labels.next().filter(|label| is_account(label)).ok_or(())?;
-        if labels.next() != Some("dkr") {
+        let (account, rest) = host.split_once('.').ok_or(())?;
+        let (service, rest) = match rest.strip_prefix("dkr.") {
+            Some(rest) => rest.split_once('.').ok_or(())?,
+            None => rest.strip_prefix("dkr-").and_then(|rest| rest.split_once('.')).ok_or(())?,
+        };
+        let dual_stack = host[account.len()..].starts_with(".dkr-");
+        let fips = match service {
+            "ecr" => false,
+            "ecr-fips" => true,
+            _ => return Err(()),
+        };
+        let (region, suffix) = rest.split_once('.').ok_or(())?;
+        // A token is a secret: it is not for a host that only looks like one of Amazon's.
+        let known = Partition::of(region).suffix(dual_stack);
+        if !is_account(account) || !is_region(region) || known != Some(suffix) {
             return Err(());
         }
-        labels.next().filter(|label| matches!(*label, "ecr" | "ecr-fips")).ok_or(())?;
-        let region = labels.next().filter(|label| is_region(label)).ok_or(())?;
-        // At least a second-level domain has to follow.
-        if labels.filter(|label| !label.is_empty()).count() < 2 {
-            return Err(());
-        }
-        Ok(Self { account: account.to_owned(), region: region.to_owned() })
+        Ok(Self { account: account.to_owned(), region: region.to_owned(), fips, dual_stack })
     }
 }
 
-fn is_account(text: &str) -> bool {
+/// A part of AWS with accounts and domains of its own.
+#[derive(Clone, Copy)]
+enum Partition {
+    Commercial,
+    China,
+    Sovereign,
+    Iso,
+    IsoB,
+    IsoE,
+    IsoF,
+}
+
+impl Partition {
+    /// GovCloud has its own accounts, but the domains of the commercial regions.
+    fn of(region: &str) -> Self {
+        match region {
+            _ if region.starts_with("cn-") => Self::China,
+            _ if region.starts_with("eusc-") => Self::Sovereign,
+            _ if region.starts_with("us-iso-") => Self::Iso,
+            _ if region.starts_with("us-isob-") => Self::IsoB,
+            _ if region.starts_with("eu-isoe-") => Self::IsoE,
+            _ if region.starts_with("us-isof-") => Self::IsoF,
+            _ => Self::Commercial,
+        }
+    }
+
+    /// What follows the region in a registry's host name.
+    fn suffix(self, dual_stack: bool) -> Option<&'static str> {
+        Some(match (self, dual_stack) {
+            (Self::Commercial, false) => "amazonaws.com",
+            (Self::Commercial, true) => "on.aws",
+            (Self::China, false) => "amazonaws.com.cn",
+            (Self::China, true) => "on.amazonwebservices.com.cn",
+            (Self::Sovereign, false) => "amazonaws.eu",
+            (Self::Sovereign, true) => "on.amazonwebservices.eu",
+            (Self::Iso, false) => "c2s.ic.gov",
+            (Self::IsoB, false) => "sc2s.sgov.gov",
+            (Self::IsoE, false) => "cloud.adc-e.uk",
+            (Self::IsoF, false) => "csp.hci.ic.gov",
+            (Self::Iso | Self::IsoB | Self::IsoE | Self::IsoF, true) => return None,
+        })
+    }
+}
+
+/// The registry that a host name means, if it is one of ECR: private or public. The host name may be
+/// written as in a configuration of Docker, with `https://` before it.
+pub(crate) fn target(host: &str) -> Option<Target> {
+    let host = host.strip_prefix("https://").unwrap_or(host);
+    let host = host.strip_suffix('/').unwrap_or(host);
+    if host == PUBLIC || host == PUBLIC_DUAL_STACK {
+        return Some(Target {
+            host: Some(host.to_owned()),
+            region: Some(PUBLIC_REGION.to_owned()),
+            public: true,
+            dual_stack: host == PUBLIC_DUAL_STACK,
+            ..Target::default()
+        });
+    }
+    let parsed: EcrHost = host.parse().ok()?;
+    Some(Target {
+        host: Some(host.to_owned()),
+        account: Some(parsed.account),
+        region: Some(parsed.region),
+        public: false,
+        fips: parsed.fips,
+        dual_stack: parsed.dual_stack,
+    })
+}
+
+pub(crate) fn is_account(text: &str) -> bool {
     text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// A region's name has a geography, a direction and a number: `us-gov-west-1`.
-fn is_region(text: &str) -> bool {
+pub(crate) fn is_region(text: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     text.bytes().all(allowed)
         && text.split('-').count() >= 3
         && text.bytes().last().is_some_and(|byte| byte.is_ascii_digit())
 }
 
-/// The account and the region that options and document ask for, as far as they do.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Wanted {
-    pub(crate) account: Option<String>,
-    pub(crate) region: Option<String>,
-}
-
-/// Joins the options with the host names given. A flag and a host name that contradict each other
-/// are an error that names both; a host name from the document only fills in what no flag says.
-pub(crate) fn wanted(options: &Options, before: &Registry) -> Result<Wanted, Error> {
-    if let Some(id) = options.registry_id.as_ref().filter(|id| !is_account(id)) {
-        return Err(Error::BadAccount { account: id.clone() });
-    }
-    if let Some(region) = options.region.as_ref().filter(|region| !is_region(region)) {
-        return Err(Error::BadRegion { region: region.clone() });
-    }
-    let given = match &options.registry {
-        None => None,
-        Some(host) => match host.parse::<EcrHost>() {
-            Ok(parsed) => {
-                agree("region", options.region.as_ref(), &parsed.region, host)?;
-                agree("account", options.registry_id.as_ref(), &parsed.account, host)?;
-                Some(parsed)
-            }
-            Err(()) => return Err(Error::NotEcr { host: host.clone() }),
-        },
-    };
-    let known = given.or_else(|| before.host.as_deref()?.parse().ok());
-    let (account, region) = known.map(|host| (host.account, host.region)).unzip();
-    Ok(Wanted {
-        account: options.registry_id.clone().or(account),
-        region: options.region.clone().or(region),
-    })
-}
-
-fn agree(
-    what: &'static str,
-    flag: Option<&String>,
-    host_has: &str,
-    host: &str,
-) -> Result<(), Error> {
-    match flag {
-        Some(flag) if flag != host_has => {
-            Err(Error::Conflict { what, flag: flag.clone(), host: host.to_owned() })
-        }
-        _ => Ok(()),
-    }
+/// Whether an account has to enable the region before it can be used there. Source: AWS General
+/// Reference, "Regions that are disabled by default": all since March 2019, so that the list of those
+/// that need nothing stays as it is.
+pub(crate) fn is_opt_in(region: &str) -> bool {
+    const ALWAYS: [&str; 17] = [
+        "ap-northeast-1",
+        "ap-northeast-2",
+        "ap-northeast-3",
+        "ap-south-1",
+        "ap-southeast-1",
+        "ap-southeast-2",
+        "ca-central-1",
+        "eu-central-1",
+        "eu-north-1",
+        "eu-west-1",
+        "eu-west-2",
+        "eu-west-3",
+        "sa-east-1",
+        "us-east-1",
+        "us-east-2",
+        "us-west-1",
+        "us-west-2",
+    ];
+    matches!(Partition::of(region), Partition::Commercial)
+        && !region.starts_with("us-gov-")
+        && !ALWAYS.contains(&region)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::{Args, Command, FromArgMatches};
     use proptest::prelude::*;
-
-    fn options(args: &[&str]) -> Options {
-        let command = Options::augment_args(Command::new("ecrlogin").no_binary_name(true));
-        Options::from_arg_matches(&command.get_matches_from(args)).unwrap()
-    }
-
-    const HOST: &str = "123456789012.dkr.ecr.eu-central-1.amazonaws.com";
 
     #[test]
     fn host_names_of_all_partitions_are_read() {
-        for (host, region) in [
-            (HOST, "eu-central-1"),
-            ("123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn", "cn-north-1"),
-            ("123456789012.dkr.ecr-fips.us-gov-west-1.amazonaws.com", "us-gov-west-1"),
-            ("123456789012.dkr.ecr.us-iso-east-1.c2s.ic.gov", "us-iso-east-1"),
+        for (host, region, fips, dual_stack) in [
+            ("123456789012.dkr.ecr.eu-central-1.amazonaws.com", "eu-central-1", false, false),
+            ("123456789012.dkr.ecr-fips.us-east-2.amazonaws.com", "us-east-2", true, false),
+            ("123456789012.dkr-ecr.eu-west-1.on.aws", "eu-west-1", false, true),
+            ("123456789012.dkr-ecr-fips.us-west-2.on.aws", "us-west-2", true, true),
+            ("123456789012.dkr.ecr.us-gov-west-1.amazonaws.com", "us-gov-west-1", false, false),
+            ("123456789012.dkr.ecr-fips.us-gov-east-1.amazonaws.com", "us-gov-east-1", true, false),
+            ("123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn", "cn-north-1", false, false),
+            (
+                "123456789012.dkr-ecr.cn-northwest-1.on.amazonwebservices.com.cn",
+                "cn-northwest-1",
+                false,
+                true,
+            ),
+            ("123456789012.dkr.ecr.eusc-de-east-1.amazonaws.eu", "eusc-de-east-1", false, false),
+            ("123456789012.dkr.ecr.us-iso-east-1.c2s.ic.gov", "us-iso-east-1", false, false),
+            ("123456789012.dkr.ecr.us-isob-east-1.sc2s.sgov.gov", "us-isob-east-1", false, false),
+            ("123456789012.dkr.ecr.eu-isoe-west-1.cloud.adc-e.uk", "eu-isoe-west-1", false, false),
+            (
+                "123456789012.dkr.ecr.us-isof-south-1.csp.hci.ic.gov",
+                "us-isof-south-1",
+                false,
+                false,
+            ),
         ] {
-            let parsed: EcrHost = host.parse().unwrap();
+            let parsed: EcrHost = host.parse().unwrap_or_else(|()| panic!("{host}"));
             assert_eq!((parsed.account.as_str(), parsed.region.as_str()), ("123456789012", region));
+            assert_eq!((parsed.fips, parsed.dual_stack), (fips, dual_stack), "{host}");
+            let same = target(&format!("https://{host}/")).unwrap();
+            assert_eq!(same.host.as_deref(), Some(host));
         }
     }
 
@@ -128,45 +206,55 @@ mod tests {
         for host in [
             "",
             "localhost:5000",
-            "public.ecr.aws",
             "12345.dkr.ecr.eu-central-1.amazonaws.com",
             "123456789012.dkr.ecr.eu-central-1",
             "123456789012.dkr.ecr.EU.amazonaws.com",
             "123456789012.dkr.evil.eu-central-1.amazonaws.com",
+            "123456789012.dkr.ecr.eu-central-1.amazonaws.com.evil.example",
+            "123456789012.dkr.ecr.eu-central-1.evil.example",
+            "123456789012.dkr.ecr.eu-central-1.amazonaws.com.cn",
+            "123456789012.dkr.ecr.eu-central-1.on.aws",
+            "123456789012.dkr-ecr.eu-central-1.amazonaws.com",
+            "123456789012.dkr-ecr.us-iso-east-1.c2s.ic.gov",
+            "evil.public.ecr.aws",
         ] {
-            assert_eq!(host.parse::<EcrHost>(), Err(()), "{host}");
+            assert_eq!(target(host), None, "{host}");
         }
     }
 
     #[test]
-    fn the_host_gives_what_no_flag_says() {
-        let before = Registry { host: Some(HOST.into()), ..Registry::default() };
-        let got = wanted(&options(&[]), &before).unwrap();
-        assert_eq!(got.account.as_deref(), Some("123456789012"));
-        assert_eq!(got.region.as_deref(), Some("eu-central-1"));
-        let got = wanted(&options(&["--region", "us-east-1"]), &before).unwrap();
-        assert_eq!(got.region.as_deref(), Some("us-east-1"));
+    fn the_public_registry_is_known_by_both_names() {
+        for (host, dual_stack) in [("public.ecr.aws", false), ("ecr-public.aws.com", true)] {
+            let target = target(host).unwrap();
+            assert!(target.public && target.account.is_none(), "{host}");
+            assert_eq!(
+                (target.region.as_deref(), target.dual_stack),
+                (Some("us-east-1"), dual_stack)
+            );
+        }
     }
 
     #[test]
-    fn a_contradiction_names_both() {
-        let args = ["--registry", HOST, "--region", "us-east-1"];
-        let error = wanted(&options(&args), &Registry::default()).unwrap_err().to_string();
-        assert!(error.contains("us-east-1") && error.contains(HOST), "{error}");
-    }
-
-    #[test]
-    fn flags_that_cannot_be_right_are_refused() {
-        for args in [["--registry-id", "12"], ["--region", "Frankfurt"], ["--registry", "quay.io"]]
-        {
-            assert!(wanted(&options(&args), &Registry::default()).is_err(), "{args:?}");
+    fn regions_that_have_to_be_enabled_are_told_from_others() {
+        for region in ["eu-central-2", "ap-southeast-7", "me-central-1", "il-central-1"] {
+            assert!(is_opt_in(region), "{region}");
+        }
+        for region in ["us-east-1", "us-gov-west-1", "cn-north-1", "eusc-de-east-1"] {
+            assert!(!is_opt_in(region), "{region}");
         }
     }
 
     proptest! {
         #[test]
         fn no_host_name_panics(host in ".*") {
-            let _ = host.parse::<EcrHost>();
+            let _ = target(&host);
+        }
+
+        #[test]
+        fn what_follows_a_host_name_of_ecr_makes_it_another(suffix in "[a-z.:-]{1,8}") {
+            prop_assume!(suffix != ".cn");
+            let host = format!("123456789012.dkr.ecr.eu-west-1.amazonaws.com{suffix}");
+            prop_assert_eq!(host.parse::<EcrHost>(), Err(()));
         }
     }
 }

@@ -3,24 +3,37 @@
 //! `GetAuthorizationToken` by the AWS SDK, with the standard chain of credentials. The token goes
 //! into the document and nowhere else: no file, no argument, no environment.
 
+mod answer;
 mod chain;
+mod clock;
 mod ecr;
 mod error;
+mod format;
 mod host;
+mod login;
 mod options;
+mod role;
+mod sources;
+mod token;
+mod validity;
+mod wanted;
 
-use std::time::Duration;
-
-use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_sdk_ecr::config::SharedHttpClient;
-use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
-use aws_smithy_types::retry::RetryConfig;
+use futures_util::future::join_all;
+use jiff::Timestamp;
 use slipway_release::{Document, Failure, Image, Registry};
-use slipway_shell::{Context, Tool};
+use slipway_shell::{Context, Span, Tool};
 
+pub use answer::Denial;
 pub use error::Error;
 pub use host::EcrHost;
-pub use options::Options;
+pub use options::{Format, Options};
+
+use login::Login;
+use token::{Target, Token};
+use wanted::{Named, Wanted};
+
+/// A registry that the document only names may not hold up the image's own.
+const NAMED_LIMIT: Span = Span::secs(5);
 
 /// The tool.
 pub struct EcrLogin;
@@ -35,18 +48,43 @@ impl Tool for EcrLogin {
         document: &mut Document,
         context: &Context,
     ) -> Result<(), Failure> {
+        if let Some(text) = format::failed(options.format) {
+            // Set once, before anything else: it cannot be set already.
+            let _ = context.otherwise.set(text.to_owned());
+        }
         let before: Registry = document.get()?.unwrap_or_default();
         let image: Option<Image> = document.get()?;
         let repository = repository(&options, &before, image.as_ref())?;
-        let limit = options.timeout.0;
-        let login = login(&options, &before, repository, context);
-        let registry = match tokio::time::timeout(limit, login).await {
+        let wanted = wanted::wanted(&options, Named::of(document, &before)?)?;
+        check(&options, &wanted, context)?;
+
+        let login = Login::new(&options);
+        let limit = options.timeout;
+        let working = registry(&options, &before, repository, wanted, &login, context);
+        let (registry, token) = match tokio::time::timeout(limit.0, working).await {
             Ok(result) => result?,
-            Err(_) => return Err(Error::Deadline { limit: options.timeout }.into()),
+            Err(_) => return Err(Error::Deadline { limit, doing: login.last_doing() }.into()),
         };
-        document.set(&registry);
+        match format::text(options.format, &token) {
+            Some(text) => {
+                let _ = context.text.set(text);
+            }
+            None => document.set(&registry),
+        }
         Ok(())
     }
+}
+
+/// Refuses what cannot be printed before anybody is asked.
+fn check(options: &Options, wanted: &Wanted, context: &Context) -> Result<(), Error> {
+    let format = options.format.name();
+    if options.format == Format::Document {
+        return Ok(());
+    }
+    if wanted.asked.len() > 1 {
+        return Err(Error::OneOnly { format, count: wanted.asked.len() });
+    }
+    if context.secrets { Ok(()) } else { Err(Error::NotAPipe { format }) }
 }
 
 /// The repository that the document is to name, and to make sure of if that was asked for.
@@ -63,36 +101,32 @@ fn repository(
     given.or(built).or_else(|| before.repository.clone()).map(Some).ok_or(Error::RepositoryUnnamed)
 }
 
-async fn login(
+/// The section of the document, and the token of the image's registry.
+async fn registry(
     options: &Options,
     before: &Registry,
     repository: Option<String>,
+    wanted: Wanted,
+    login: &Login,
     context: &Context,
-) -> Result<Registry, Error> {
-    let wanted = host::wanted(options, before)?;
-    let http = aws_smithy_http_client::Builder::new()
-        .tls_provider(Provider::Rustls(CryptoMode::Ring))
-        .build_https();
-    let step = context.ui.step(format!(
-        "asking Amazon ECR for credentials{}",
-        wanted.region.as_deref().map(|region| format!(" in {region}")).unwrap_or_default()
-    ));
-    let found = chain::find(options, wanted.region, &http).await?;
-    step.update(format!("as {}", found.source));
-
-    let config = config(options, &found, http).await;
-    let client = aws_sdk_ecr::Client::new(&config);
-    let token = ecr::token(&client, &found.region, wanted.account.as_deref()).await?;
-    let mut registry = token.registry(&found.region)?;
-    if let Some(expiry) = token.expired() {
-        context.ui.warn(&format!(
-            "the token's expiry, {expiry}, is past already: is this machine's clock right?"
-        ));
+) -> Result<(Registry, Token), Error> {
+    let step = context.ui.step(format!("asking Amazon ECR for credentials{}", place(&wanted)));
+    let tokens = tokens(options, before, &wanted, login, context).await?;
+    let (first, others) = distinct(tokens).ok_or(Error::BadToken { reason: "nobody was asked" })?;
+    let now = Timestamp::now();
+    let doubt = |token| validity::warning(token, options.min_validity, now);
+    // One word about a clock is enough.
+    let doubt = || std::iter::once(&first).chain(&others).find_map(doubt);
+    if let Some(text) = login.clock.warning().or_else(doubt) {
+        context.ui.warn(&text);
     }
+    let mut registry = first.registry();
+    registry.others = others.iter().map(Token::other).collect();
     if options.ensure_repository
         && let Some(name) = &repository
+        && let Some(own) = wanted.asked.first()
     {
-        let created = ecr::ensure_repository(&client, &found.region, name, wanted.account).await?;
+        let created = ensure(name, own, &first, login).await?;
         registry.repository_created = Some(created);
         context.ui.say(&format!(
             "repository {name} {}",
@@ -104,23 +138,72 @@ async fn login(
         registry.repository_created = before.repository_created;
     }
     registry.repository = repository;
-    let host = registry.host.as_deref().unwrap_or_default();
-    step.done(&format!("{host} with credentials from {}", found.source));
-    Ok(registry)
+    let others: String = others.iter().map(|other| format!(", {}", other.host)).collect();
+    step.done(&format!(
+        "{}{others}, {}, with credentials from {}",
+        first.host,
+        validity::told(first.expires_at, now),
+        first.source
+    ));
+    Ok((registry, first))
 }
 
-async fn config(options: &Options, found: &chain::Found, http: SharedHttpClient) -> SdkConfig {
-    let mut loader = aws_config::defaults(BehaviorVersion::latest())
-        .http_client(http)
-        .region(Region::new(found.region.clone()))
-        .credentials_provider(found.credentials.clone())
-        // A second and third try within the deadline; the token's quota is 20 a second.
-        .retry_config(RetryConfig::standard().with_initial_backoff(Duration::from_millis(200)));
-    if let Some(profile) = &options.profile {
-        loader = loader.profile_name(profile);
+fn place(wanted: &Wanted) -> String {
+    let region = wanted.asked.first().and_then(|target| target.region.as_deref());
+    region.map(|region| format!(" in {region}")).unwrap_or_default()
+}
+
+/// The tokens, that of the image's registry first. One that was asked for has to come; of those that
+/// the document only names a word is enough.
+async fn tokens(
+    options: &Options,
+    before: &Registry,
+    wanted: &Wanted,
+    login: &Login,
+    context: &Context,
+) -> Result<Vec<Token>, Error> {
+    let one = async |target: &Target| match validity::kept(before, target, options.min_validity) {
+        Some(token) => Ok(token),
+        None => token::fetch(target, login).await,
+    };
+    // The credentials are looked for by the first, and the others wait for that.
+    let asked = join_all(wanted.asked.iter().map(&one)).await;
+    let mut tokens = asked.into_iter().collect::<Result<Vec<_>, _>>()?;
+    if options.format == Format::Document {
+        let named = async |target: &Target| {
+            let host = target.host.as_deref().unwrap_or_default();
+            let why = match tokio::time::timeout(NAMED_LIMIT.0, one(target)).await {
+                Ok(Ok(token)) => return Some(token),
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => format!("no answer within {NAMED_LIMIT}"),
+            };
+            context.ui.warn(&format!("no token for {host}, which the document names: {why}"));
+            None
+        };
+        tokens.extend(join_all(wanted.named.iter().map(named)).await.into_iter().flatten());
     }
-    if let Some(url) = &options.endpoint_url {
-        loader = loader.endpoint_url(url);
+    Ok(tokens)
+}
+
+/// The first, and the others by host: who asks for the caller's own registry does not know that it
+/// is one of those that were named.
+fn distinct(tokens: Vec<Token>) -> Option<(Token, Vec<Token>)> {
+    let mut tokens = tokens.into_iter();
+    let first = tokens.next()?;
+    let mut others: Vec<Token> = Vec::new();
+    for token in tokens {
+        if token.host != first.host && !others.iter().any(|other| other.host == token.host) {
+            others.push(token);
+        }
     }
-    loader.load().await
+    Some((first, others))
+}
+
+async fn ensure(name: &str, own: &Target, token: &Token, login: &Login) -> Result<bool, Error> {
+    if own.public {
+        return Err(Error::PublicRepository { host: token.host.clone() });
+    }
+    let (client, region) = login.client(own).await?;
+    login.doing(format!("making sure of the repository {name}"));
+    login.explained(ecr::ensure_repository(&client, &region, name, own.account.clone()).await)
 }

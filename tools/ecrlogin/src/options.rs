@@ -1,8 +1,12 @@
 //! The options of ecrlogin.
 
-use clap::Args;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+use std::fmt;
+
+use clap::{Args, ValueEnum};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use slipway_shell::Span;
 
 /// Gets registry credentials from Amazon ECR and adds them to the release document
@@ -13,18 +17,32 @@ use slipway_shell::Span;
 #[derive(Args, Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Options {
-    /// The registry's host name, from which account and region follow
+    /// A registry's host name, from which account, region and endpoints follow; also
+    /// public.ecr.aws. The first is the image's (repeatable)
     #[arg(long, value_name = "HOST")]
-    pub registry: Option<String>,
-    /// The AWS account whose registry is meant [default: the caller's]
+    #[serde(deserialize_with = "one_or_more")]
+    #[schemars(with = "OneOrMore")]
+    pub registry: Vec<String>,
+    /// The AWS account whose registry is meant (repeatable) [default: the caller's]
     #[arg(long, value_name = "ACCOUNT")]
-    pub registry_id: Option<String>,
+    #[serde(deserialize_with = "one_or_more")]
+    #[schemars(with = "OneOrMore")]
+    pub registry_id: Vec<String>,
     /// The AWS region [default: of the host name, else AWS_REGION, the profile, the instance]
     #[arg(long)]
     pub region: Option<String>,
     /// The profile in the shared AWS configuration files; goes before keys in the environment
     #[arg(long)]
     pub profile: Option<String>,
+    /// A role to assume with the credentials that were found
+    #[arg(long, value_name = "ARN")]
+    pub assume_role: Option<String>,
+    /// What the role's session is called in CloudTrail
+    #[arg(long, value_name = "NAME", default_value = "ecrlogin")]
+    pub session_name: String,
+    /// The external id that the role's trust policy asks for
+    #[arg(long, value_name = "ID")]
+    pub external_id: Option<String>,
     /// The URL of the ECR API [default: AWS_ENDPOINT_URL, else that of the region]
     #[arg(long, value_name = "URL")]
     pub endpoint_url: Option<String>,
@@ -34,7 +52,106 @@ pub struct Options {
     /// Create the repository if it does not exist
     #[arg(long)]
     pub ensure_repository: bool,
+    /// Keep the token that the document brings if it is valid for that long yet
+    #[arg(long, value_name = "DURATION")]
+    pub min_validity: Option<Span>,
+    /// What to print
+    #[arg(long, value_enum, default_value_t = Format::Document)]
+    pub format: Format,
     /// The deadline for all of it
     #[arg(long, value_name = "DURATION", default_value_t = Span::secs(30))]
     pub timeout: Span,
+}
+
+/// What ecrlogin prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Format {
+    /// The release document
+    Document,
+    /// The password alone, as for `docker login --password-stdin`
+    Token,
+    /// What Docker's credential helpers answer
+    DockerCredential,
+    /// Lines of NAME=VALUE for a shell or an env file
+    Env,
+}
+
+impl Format {
+    /// The option's value.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Document => "document",
+            Self::Token => "token",
+            Self::DockerCredential => "docker-credential",
+            Self::Env => "env",
+        }
+    }
+}
+
+/// The schema of a list that one text may stand for.
+struct OneOrMore;
+
+impl JsonSchema for OneOrMore {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "OneOrMore".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": ["array", "string"],
+            "items": { "type": "string" },
+        })
+    }
+}
+
+/// Reads a list, or one text as a list of one: these options took one value once.
+fn one_or_more<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    struct Texts;
+
+    impl<'de> Visitor<'de> for Texts {
+        type Value = Vec<String>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a text or a list of texts")
+        }
+
+        fn visit_str<E>(self, text: &str) -> Result<Vec<String>, E> {
+            Ok(vec![text.to_owned()])
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Vec<String>, A::Error> {
+            let mut texts = Vec::new();
+            while let Some(text) = items.next_element()? {
+                texts.push(text);
+            }
+            Ok(texts)
+        }
+
+        // What was an option without a value.
+        fn visit_unit<E>(self) -> Result<Vec<String>, E> {
+            Ok(Vec::new())
+        }
+    }
+
+    deserializer.deserialize_any(Texts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_may_be_one_text() {
+        let read = |text: &str| one_or_more(&mut serde_json::Deserializer::from_str(text));
+        assert_eq!(read(r#""a""#).unwrap(), ["a"]);
+        assert_eq!(read(r#"["a","b"]"#).unwrap(), ["a", "b"]);
+        assert!(read("null").unwrap().is_empty());
+        let error = read("7").unwrap_err().to_string();
+        assert!(error.contains("a text or a list of texts"), "{error}");
+    }
 }

@@ -76,7 +76,7 @@ pub(crate) async fn build(
 ) -> Result<Built, Error> {
     cache::find(&mut job.cache_from, &mut |text| ui.warn(text));
     let without_buildkit = classic::cannot(&job);
-    let mask = Mask::new(job.secrets.values(), &job.args, job.logins.password());
+    let mask = Mask::new(job.secrets.values(), &job.args, job.logins.passwords());
     let offer = Offer {
         shared_key: shared_key(&job),
         directories: directories(&job),

@@ -51,7 +51,7 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 use slipway_engine::{Engine, Info};
-use slipway_release::{Document, Failure, Image, Registry};
+use slipway_release::{Document, Failure, Image, OtherRegistry, Registry};
 use slipway_shell::{Context, Step, Tool, Ui};
 
 use build::{Built, Job};
@@ -94,10 +94,15 @@ impl Tool for ImgBuild {
     }
 }
 
-/// The document's credentials, for a base image in that registry.
-fn login(registry: Option<Registry>) -> Option<Login> {
-    let registry = registry?;
-    Some(Login { host: registry.host?, username: registry.username?, password: registry.password? })
+/// The document's credentials, for base images in those registries.
+fn logins(registry: Option<Registry>) -> Vec<Login> {
+    let Some(registry) = registry else { return Vec::new() };
+    let hosts = registry.others.iter().map(|other| &other.host);
+    let known = registry.host.iter().chain(hosts).filter_map(|host| registry.of_host(host));
+    let login = |known: OtherRegistry| {
+        Some(Login { host: known.host, username: known.username?, password: known.password? })
+    };
+    known.filter_map(login).collect()
 }
 
 async fn image(
@@ -134,7 +139,7 @@ async fn image(
     for (name, value) in config.proxies(engine.endpoint()) {
         job.args.entry(name).or_insert(value);
     }
-    job.logins = Arc::new(Logins::new(login(registry), config));
+    job.logins = Arc::new(Logins::new(logins(registry), config));
 
     let step = ui.step(format!("building {names}"));
     let time = facts.time.filter(|_| settle::can(&engine, &info, &job));

@@ -31,11 +31,11 @@ pub(crate) struct Mask {
 
 impl Mask {
     /// What is secret in a build: the values of its secrets and of the arguments whose names say so,
-    /// passwords in addresses, and the password of the registry.
+    /// passwords in addresses, and those of the registries.
     pub(crate) fn new<'a>(
         secrets: impl Iterator<Item = &'a [u8]>,
         args: &BTreeMap<String, String>,
-        password: Option<&Secret>,
+        passwords: impl IntoIterator<Item = &'a Secret>,
     ) -> Self {
         let mut mask = Self::default();
         for secret in secrets {
@@ -47,7 +47,9 @@ impl Mask {
             }
             mask.add(password_of(value), SHORTEST);
         }
-        mask.add(password.map(Secret::reveal), SHORTEST);
+        for password in passwords {
+            mask.add(Some(password.reveal()), SHORTEST);
+        }
         mask.anywhere.sort_by(|a, b| b.len().cmp(&a.len()).then(a.cmp(b)));
         mask.anywhere.dedup();
         mask

@@ -153,7 +153,7 @@ fn reference(image: &str) -> Option<Reference> {
 /// The credentials of the document, if they are for this host: those of one registry are never
 /// shown to another.
 fn auth(host: &str, registry: Option<&Registry>) -> Result<Option<Auth>, Error> {
-    let Some(registry) = registry.filter(|registry| registry.host.as_deref() == Some(host)) else {
+    let Some(registry) = registry.and_then(|registry| registry.of_host(host)) else {
         return Ok(None);
     };
     match (&registry.username, &registry.password) {

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use slipway_engine::Auth;
 use slipway_registry::{Credentials, Fresh};
-use slipway_release::{Document, Registry, SCHEMA};
+use slipway_release::{Document, OtherRegistry, Registry, SCHEMA};
 use slipway_shell::Ui;
 
 /// What ecrlogin told, if it was asked.
@@ -46,19 +46,30 @@ impl Relogin {
     /// The document's section with what was told, if anything was.
     pub(crate) fn renewed(&self, registry: Option<Registry>) -> Option<Registry> {
         let told = self.0.lock().unwrap_or_else(PoisonError::into_inner).take()?;
-        let Registry { username, password, expires_at, .. } = told;
-        Some(Registry { username, password, expires_at, ..registry.unwrap_or_default() })
+        let Registry { host, username, password, expires_at, .. } = told;
+        let mut registry = registry.unwrap_or_default();
+        match registry.others.iter_mut().find(|other| Some(&other.host) == host.as_ref()) {
+            Some(other) => {
+                *other = OtherRegistry { username, password, expires_at, ..other.clone() };
+                Some(registry)
+            }
+            None => Some(Registry { username, password, expires_at, ..registry }),
+        }
     }
 }
 
-/// `ACCOUNT.dkr.ecr[-fips].REGION.…`, the form of a private registry's host name.
+/// `ACCOUNT.dkr.ecr[-fips].REGION.…` and `ACCOUNT.dkr-ecr[-fips].REGION.…`, the forms of a private
+/// registry's host name.
 fn is_ecr(host: &str) -> bool {
     let mut labels = host.split('.');
     let account = labels.next().unwrap_or_default();
     account.len() == 12
         && account.bytes().all(|byte| byte.is_ascii_digit())
-        && labels.next() == Some("dkr")
-        && labels.next().is_some_and(|label| matches!(label, "ecr" | "ecr-fips"))
+        && match labels.next() {
+            Some("dkr") => matches!(labels.next(), Some("ecr" | "ecr-fips")),
+            Some(label) => matches!(label, "dkr-ecr" | "dkr-ecr-fips"),
+            None => false,
+        }
 }
 
 fn login(host: &str) -> Option<Registry> {
@@ -92,8 +103,33 @@ mod tests {
     fn only_private_ecr_hosts_have_a_way() {
         assert!(is_ecr("123456789012.dkr.ecr.eu-central-1.amazonaws.com"));
         assert!(is_ecr("123456789012.dkr.ecr-fips.us-gov-west-1.amazonaws.com"));
+        assert!(is_ecr("123456789012.dkr-ecr.eu-central-1.on.aws"));
         for host in ["r.example", "12.dkr.ecr.x.y", "public.ecr.aws", "123456789012.dkr.evil.x"] {
             assert!(!is_ecr(host), "{host}");
         }
+    }
+
+    #[test]
+    fn a_fresh_token_goes_to_its_own_registry() {
+        let told = |host: &str| {
+            let fresh = Registry {
+                host: Some(host.into()),
+                username: Some("AWS".into()),
+                password: Some("fresh".to_owned().into()),
+                ..Registry::default()
+            };
+            Relogin(Arc::new(Mutex::new(Some(fresh))))
+        };
+        let other = OtherRegistry { host: "b.example".into(), ..OtherRegistry::default() };
+        let before =
+            Registry { host: Some("a.example".into()), others: vec![other], ..Registry::default() };
+        let password = |renewed: &str, of: &str| {
+            let registry = told(renewed).renewed(Some(before.clone())).unwrap();
+            registry.of_host(of).unwrap().password.map(|it| it.reveal().to_owned())
+        };
+        assert_eq!(password("a.example", "a.example").as_deref(), Some("fresh"));
+        assert_eq!(password("a.example", "b.example"), None);
+        assert_eq!(password("b.example", "b.example").as_deref(), Some("fresh"));
+        assert_eq!(password("b.example", "a.example"), None);
     }
 }

@@ -122,6 +122,8 @@ codes! {
     RegionMissing "region_missing" USAGE,
     /// Two sources name different regions or accounts.
     RegionConflict "region_conflict" USAGE,
+    /// The AWS region is not enabled for the account.
+    RegionDisabled "region_disabled" NOT_ALLOWED,
     /// The AWS endpoint could not be reached.
     AwsUnreachable "aws_unreachable" UNREACHABLE,
     /// AWS answered with another error.
@@ -172,7 +174,7 @@ codes! {
     LockLost "lock_lost" FAILED,
     /// The image is for another architecture than the host's.
     ArchMismatch "arch_mismatch" FAILED,
-    /// The clock of the host and that of this machine are too far apart.
+    /// The clock of the host, or of AWS, and that of this machine are too far apart.
     ClockSkew "clock_skew" FAILED,
     /// What is live is a newer build than the one to be deployed.
     OlderBuild "older_build" FAILED,

@@ -250,7 +250,8 @@ impl Document {
     }
 
     /// The document as one JSON object and a newline, on one line or, if `pretty`, indented.
-    /// Unless `reveal` is set the secret, `registry.password`, is left out.
+    /// Unless `reveal` is set the secrets, `registry.password` and those of `registry.others`, are left
+    /// out.
     #[must_use]
     pub fn write(&self, reveal: bool, pretty: bool) -> Written {
         let mut object = self.0.clone();
@@ -259,6 +260,7 @@ impl Document {
             // Parsed, so that no spelling of the key with escapes slips through.
             if let Ok(mut fields) = serde_json::from_str::<RawObject>(registry.get()) {
                 withheld = fields.shift_remove("password").is_some();
+                withheld |= without_others(&mut fields);
                 object.insert("registry".to_owned(), raw(&fields));
             }
         }
@@ -267,6 +269,21 @@ impl Document {
         text.push('\n');
         Written { text, withheld }
     }
+}
+
+/// Takes the passwords out of the registries beside the image's own, and answers whether there was
+/// one. What does not have the form of these may hold one in any place, and goes whole.
+fn without_others(registry: &mut RawObject) -> bool {
+    let Some(text) = registry.get("others") else { return false };
+    let Ok(mut others) = serde_json::from_str::<Vec<RawObject>>(text.get()) else {
+        return registry.shift_remove("others").is_some_and(|it| it.get() != "null");
+    };
+    let mut withheld = false;
+    for other in &mut others {
+        withheld |= other.shift_remove("password").is_some();
+    }
+    registry.insert("others".to_owned(), raw(&others));
+    withheld
 }
 
 /// Plain data as JSON text. What is given here has string keys only and no fallible
@@ -366,6 +383,37 @@ mod tests {
     fn an_escaped_password_key_is_withheld_too() {
         let text = r#"{"schema":"slipway.release/v1","registry":{"passw\u006frd":"hunter2"}}"#;
         assert!(!parse(text).unwrap().write(false, false).text.contains("hunter2"));
+    }
+
+    #[test]
+    fn no_password_of_another_registry_is_written() {
+        for others in [
+            r#"[{"host":"a.example"},{"host":"b.example","password":"hunter2","x":1.0e2}]"#,
+            r#"{"password":"hunter2"}"#,
+            r#"[["hunter2"]]"#,
+        ] {
+            let text =
+                format!(r#"{{"schema":"slipway.release/v1","registry":{{"others":{others}}}}}"#);
+            let document = parse(&text).unwrap();
+            let written = document.write(false, false);
+            assert!(written.withheld && !written.text.contains("hunter2"), "{written:?}");
+            assert!(document.write(true, false).text.contains("hunter2"));
+        }
+        let plain =
+            r#"{"schema":"slipway.release/v1","registry":{"others":[{"host":"a","x":1.0e2}]}}"#;
+        let written = parse(plain).unwrap().write(false, false);
+        assert!(!written.withheld && written.text.trim_end() == plain, "{written:?}");
+    }
+
+    #[test]
+    fn credentials_are_for_their_own_host_only() {
+        let text = r#"{"schema":"slipway.release/v1","registry":{"host":"a","password":"1",
+            "others":[{"host":"b","password":"2"}]}}"#;
+        let registry: Registry = parse(text).unwrap().require().unwrap();
+        let password = |host| Some(registry.of_host(host)?.password?.reveal().to_owned());
+        assert_eq!(password("a").as_deref(), Some("1"));
+        assert_eq!(password("b").as_deref(), Some("2"));
+        assert_eq!(password("c"), None);
     }
 
     #[test]

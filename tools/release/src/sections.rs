@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
 use crate::{Secret, Section};
@@ -87,8 +87,56 @@ pub struct Registry {
     pub password: Option<Secret>,
     /// When the password ends to be valid, RFC 3339.
     pub expires_at: Option<String>,
+    /// Registries beside the image's own that there are credentials for: of base images, of the front.
+    #[serde(serialize_with = "none_if_empty")]
+    #[schemars(with = "Vec<OtherRegistry>")]
+    pub others: Vec<OtherRegistry>,
 }
 section!(Registry "registry");
+
+/// A registry beside the image's own, and the credentials for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct OtherRegistry {
+    /// The registry's host name.
+    pub host: String,
+    /// The AWS region, for Amazon ECR.
+    pub region: Option<String>,
+    /// The AWS account, for a private registry of Amazon ECR.
+    pub account: Option<String>,
+    /// The user name.
+    pub username: Option<String>,
+    /// The password. A secret, as that of the image's registry.
+    pub password: Option<Secret>,
+    /// When the password ends to be valid, RFC 3339.
+    pub expires_at: Option<String>,
+}
+
+/// An empty list is a field without a value, which is left out.
+fn none_if_empty<S: Serializer>(
+    others: &[OtherRegistry],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    if others.is_empty() { serializer.serialize_none() } else { others.serialize(serializer) }
+}
+
+impl Registry {
+    /// What there is for the registry of this host name; nothing of it may be shown to another one.
+    #[must_use]
+    pub fn of_host(&self, host: &str) -> Option<OtherRegistry> {
+        if self.host.as_deref() != Some(host) {
+            return self.others.iter().find(|other| other.host == host).cloned();
+        }
+        Some(OtherRegistry {
+            host: host.to_owned(),
+            region: self.region.clone(),
+            account: self.account.clone(),
+            username: self.username.clone(),
+            password: self.password.clone(),
+            expires_at: self.expires_at.clone(),
+        })
+    }
+}
 
 /// What imgpush pushed.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]

@@ -48,6 +48,8 @@ pub(crate) struct Job {
     pub(crate) adopt: Option<String>,
     /// The front's image, where one is asked for.
     pub(crate) front_image: Option<String>,
+    /// For the registry of the front's image.
+    pub(crate) front_auth: Option<Auth>,
     /// Bytes of the host's disk that have to stay free.
     pub(crate) min_free: u64,
     /// How many releases stay on the host, the live one included.
@@ -108,7 +110,8 @@ impl Job {
             fits_front(&spec)?;
         }
         let min_free = value("min-free", &options.min_free, values::memory)?.unsigned_abs();
-        let (auth, password) = credentials(registry, &reference);
+        let (auth, passwords) = credentials(&registry, &reference);
+        let front_auth = front_credentials(&registry, options.front_image.as_deref());
         let secrets = spec.environment.secrets().iter().cloned();
         // What the document says of an image is of the image that it names.
         let provenance =
@@ -135,13 +138,14 @@ impl Job {
             waits: Waits::new(options),
             adopt: options.adopt.clone(),
             front_image: options.front_image.clone(),
+            front_auth,
             min_free,
             keep: value("keep", &options.keep.to_string(), values::keep)?,
             release_command: options
                 .release_command
                 .clone()
                 .map(|command| ReleaseCommand { command, timeout: options.release_timeout.0 }),
-            scrub: Scrub::new(secrets.chain(password)),
+            scrub: Scrub::new(secrets.chain(passwords)),
             spec,
         })
     }
@@ -200,19 +204,23 @@ fn by_digest(text: &str, place: &str) -> Result<Reference, Failure> {
     reference.with_digest(digest).map_err(|error| Failure::new(code, format!("{place}: {error}")))
 }
 
-/// The document's credentials, if they are for the registry that the image is in: no other one
-/// may ever see them.
+/// The document's credentials for the registry that the image is in, if it has some: no other
+/// registry may ever see them. And all of its passwords, to be hidden wherever they turn up.
 pub(crate) fn credentials(
-    registry: Registry,
+    registry: &Registry,
     reference: &Reference,
-) -> (Option<Auth>, Option<String>) {
-    let password = registry.password.map(|secret| secret.reveal().to_owned());
-    let ours = registry.host.as_deref() == Some(reference.registry());
-    let auth = match (registry.username, &password) {
-        (Some(username), Some(password)) if ours => Some(Auth::new(username, password.clone())),
-        _ => None,
-    };
-    (auth, password)
+) -> (Option<Auth>, Vec<String>) {
+    let others = registry.others.iter().filter_map(|other| other.password.as_ref());
+    let passwords = registry.password.iter().chain(others);
+    let ours = registry.of_host(reference.registry());
+    let auth = ours.and_then(|ours| Some(Auth::new(ours.username?, ours.password?.reveal())));
+    (auth, passwords.map(|secret| secret.reveal().to_owned()).collect())
+}
+
+/// The same for the front's image, if one is given.
+pub(crate) fn front_credentials(registry: &Registry, image: Option<&str>) -> Option<Auth> {
+    let reference: Reference = image?.parse().ok()?;
+    credentials(registry, &reference).0
 }
 
 impl From<SpecError> for Failure {
@@ -280,6 +288,20 @@ pub(crate) mod tests {
         };
         assert!(auth("r.example").is_some());
         assert!(auth("evil.example").is_none());
+    }
+
+    #[test]
+    fn registries_beside_the_images_own_have_credentials_of_their_own() {
+        let registry = r#","registry":{"host":"r.example","username":"AWS","password":"hunter2",
+            "others":[{"host":"front.example","username":"AWS","password":"other"}]}"#;
+        let front = |image: &str| {
+            let document = format!("{}{registry}", push("r.example"));
+            let job = read(&["--front-image", image], &document);
+            job.unwrap_or_else(|f| panic!("{}", f.message)).front_auth.map(|auth| auth.password)
+        };
+        assert_eq!(front("front.example/haproxy:3.2").as_deref(), Some("other"));
+        assert_eq!(front("r.example/haproxy:3.2").as_deref(), Some("hunter2"));
+        assert_eq!(front("haproxy:3.2"), None);
     }
 
     #[test]

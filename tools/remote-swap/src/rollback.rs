@@ -23,7 +23,7 @@ use crate::evidence::Scrub;
 use crate::fleet::{self, Ways};
 use crate::front::FrontHost;
 use crate::host::Host;
-use crate::job::{Job, Waits, credentials, reference_of};
+use crate::job::{Job, Waits, credentials, front_credentials, reference_of};
 use crate::lock::Who;
 use crate::look::Look;
 use crate::options::{Options, Strategy};
@@ -152,7 +152,7 @@ impl<'a> Back<'a> {
             release: release.name(),
             reason: "its record names no image".to_owned(),
         })?;
-        let (auth, password) = credentials(self.registry.clone(), &reference);
+        let (auth, passwords) = credentials(&self.registry, &reference);
         Ok(Job {
             app: self.app.clone(),
             deploy_id: self.deploy_id.clone(),
@@ -173,11 +173,12 @@ impl<'a> Back<'a> {
             allow_older: true,
             adopt: None,
             front_image: self.front_image.clone(),
+            front_auth: front_credentials(&self.registry, self.front_image.as_deref()),
             min_free: self.min_free,
             // Going back one release does not take away the one before it.
             keep: usize::MAX,
             release_command: None,
-            scrub: Scrub::new(spec.environment.secrets().iter().cloned().chain(password)),
+            scrub: Scrub::new(spec.environment.secrets().iter().cloned().chain(passwords)),
             spec,
         })
     }

@@ -59,6 +59,11 @@ pub struct Context {
     pub has_input: Cell<bool>,
     /// A text to print in the place of the document, for people who asked for it.
     pub text: OnceCell<String>,
+    /// A text to print in the place of the document if the tool fails, where a document would be read
+    /// as something else.
+    pub otherwise: OnceCell<String>,
+    /// Whether such a text may hold a secret: stdout is a pipe, or `--reveal` was given.
+    pub secrets: bool,
 }
 
 impl Context {
@@ -70,6 +75,8 @@ impl Context {
             cancelled: CancellationToken::new(),
             has_input: Cell::new(false),
             text: OnceCell::new(),
+            otherwise: OnceCell::new(),
+            secrets: false,
         }
     }
 }
@@ -117,11 +124,17 @@ pub fn run<T: Tool>(args: impl IntoIterator<Item = OsString>, mut streams: Strea
     }
     let reveal = line.common.reveal;
     let input = if line.common.no_input { Input::None } else { streams.input };
-    let context = Context::new(streams.ui.clone());
+    let mut context = Context::new(streams.ui.clone());
+    context.secrets = reveal || streams.output.kind() == OutputKind::Pipe;
     let mut document = Document::default();
     let end = guarded(work::<T>(Some(line), input, &mut document, &context));
     if let (Ok(End::Done), Some(text)) = (&end, context.text.get()) {
         return print(&mut streams.output, &streams.ui, text);
+    }
+    if let (Err(failure), Some(text)) = (&end, context.otherwise.get()) {
+        streams.ui.failure(failure);
+        let _ = print(&mut streams.output, &streams.ui, text);
+        return failure.exit;
     }
     finish(T::NAME, document, end, streams.output, &streams.ui, reveal)
 }

@@ -56,7 +56,7 @@ async fn connect(context: &Path, offer: impl FnOnce(&mut Offer)) -> (Channel, Sl
 }
 
 fn logins(login: Login) -> Arc<Logins> {
-    Arc::new(Logins::new(Some(login), DockerConfig::default()))
+    Arc::new(Logins::new(vec![login], DockerConfig::default()))
 }
 
 /// What a transfer brought: the paths in order, and the contents asked for.

@@ -97,8 +97,7 @@ impl FrontHost for Remote {
             doing: "the front's image",
             source: Error::Protocol { what: format!("{image}: {error}") },
         })?;
-        let ours = reference.registry() == job.reference.registry();
-        let auth = job.auth.as_ref().filter(|_| ours);
+        let auth = job.front_auth.as_ref();
         self.once("the pull", job.waits.pull_timeout, async |engine| {
             engine.pull(&reference, None, auth, |step| progress(step.layer.to_owned())).await
         })
