@@ -148,6 +148,8 @@ impl Via {
             local: true,
         })?;
         let connection = connection.map_err(|error| local(&error))?;
+        // The login says nothing of how fast the target is.
+        deadline.discount();
         let turn = Turn::new(&queue);
         let opened = deadline.within(Phase::Connecting, async {
             match place {

@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::pin::Pin;
 use std::str::FromStr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -48,23 +49,32 @@ pub trait Dial {
 }
 
 /// The deadline of one try.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct Deadline {
     begun: Instant,
     limit: Duration,
+    /// Microseconds that are not the service's.
+    discounted: AtomicU64,
 }
 
 impl Deadline {
     /// From now on.
     #[must_use]
     pub fn new(limit: Duration) -> Self {
-        Self { begun: Instant::now(), limit }
+        Self { begun: Instant::now(), limit, discounted: AtomicU64::new(0) }
     }
 
-    /// How long the try has taken so far.
+    /// How long the try has taken so far, without what was discounted.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
-        self.begun.elapsed()
+        let discounted = Duration::from_micros(self.discounted.load(Ordering::Relaxed));
+        self.begun.elapsed().saturating_sub(discounted)
+    }
+
+    /// Does not count the time so far, which went into a way that later tries find ready.
+    pub fn discount(&self) {
+        let micros = u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.discounted.store(micros, Ordering::Relaxed);
     }
 
     /// Waits for a part of the try for as long as the whole may still take.
@@ -249,6 +259,15 @@ mod tests {
         for bad in ["a", "a:80", "a:80:", "a:0:10.0.0.1", "a:x:10.0.0.1", ":80:10.0.0.1", "a:1:b"] {
             assert!(bad.parse::<Resolve>().is_err(), "{bad}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_discounted_does_not_count() {
+        let deadline = Deadline::new(Duration::from_secs(2));
+        sleep(Duration::from_secs(1)).await;
+        deadline.discount();
+        sleep(Duration::from_millis(300)).await;
+        assert_eq!(deadline.elapsed().as_millis(), 300);
     }
 
     #[test]
