@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use slipway_release::{Code, Failure};
 use slipway_shell::Span;
 
+use crate::RepositoryError;
 use crate::answer::Denial;
 use crate::clock::apart;
 
@@ -195,6 +196,9 @@ pub enum Error {
         /// What was being done.
         doing: String,
     },
+    /// The repository cannot be taken care of.
+    #[error(transparent)]
+    Repository(#[from] RepositoryError),
 }
 
 fn listed(tried: &[(String, String)]) -> String {
@@ -242,6 +246,17 @@ impl Error {
         self
     }
 
+    /// Whether the same may succeed later.
+    pub(crate) fn is_retryable(&self) -> bool {
+        match self {
+            Self::Unreachable { .. }
+            | Self::Deadline { .. }
+            | Self::Aws { transient: true, .. } => true,
+            Self::Repository(error) => error.retryable(),
+            _ => false,
+        }
+    }
+
     fn code(&self) -> Code {
         match self {
             Self::NotEcr { .. }
@@ -263,6 +278,7 @@ impl Error {
             Self::Unreachable { .. } => Code::AwsUnreachable,
             Self::Aws { .. } | Self::BadToken { .. } | Self::NoKeys { .. } => Code::AwsError,
             Self::Deadline { .. } => Code::DeadlineExceeded,
+            Self::Repository(error) => error.code(),
         }
     }
 
@@ -289,12 +305,9 @@ impl Error {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        let retryable = matches!(
-            error,
-            Error::Unreachable { .. } | Error::Deadline { .. } | Error::Aws { transient: true, .. }
-        );
-        let mut failure =
-            Failure::new(error.code(), error.to_string()).hint(hint(&error)).retryable(retryable);
+        let mut failure = Failure::new(error.code(), error.to_string())
+            .hint(hint(&error))
+            .retryable(error.is_retryable());
         failure.evidence = error.evidence();
         failure
     }
@@ -347,6 +360,7 @@ fn hint(error: &Error) -> Cow<'static, str> {
         Error::Deadline { .. } => "look at the network, or give more --timeout",
         Error::Aws { transient: true, .. } => "try again in a while",
         Error::Aws { .. } => "the code is in the ECR API Reference, under Common Errors",
+        Error::Repository(error) => error.hint(),
         Error::BadToken { .. } | Error::NoKeys { .. } => {
             "is the endpoint one of Amazon's? look at AWS_ENDPOINT_URL"
         }

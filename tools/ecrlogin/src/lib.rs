@@ -6,12 +6,12 @@
 mod answer;
 mod chain;
 mod clock;
-mod ecr;
 mod error;
 mod format;
 mod host;
 mod login;
 mod options;
+mod repository;
 mod role;
 mod sources;
 mod token;
@@ -27,8 +27,10 @@ pub use answer::Denial;
 pub use error::Error;
 pub use host::EcrHost;
 pub use options::{Format, Options};
+pub use repository::RepositoryError;
 
 use login::Login;
+use repository::{Care, Wish};
 use token::{Target, Token};
 use wanted::{Named, Wanted};
 
@@ -57,10 +59,11 @@ impl Tool for EcrLogin {
         let repository = repository(&options, &before, image.as_ref())?;
         let wanted = wanted::wanted(&options, Named::of(document, &before)?)?;
         check(&options, &wanted, context)?;
+        let wish = Wish::read(&options).map_err(Error::from)?;
 
         let login = Login::new(&options);
         let limit = options.timeout;
-        let working = registry(&options, &before, repository, wanted, &login, context);
+        let working = registry(&options, &before, (repository, &wish), wanted, &login, context);
         let (registry, token) = match tokio::time::timeout(limit.0, working).await {
             Ok(result) => result?,
             Err(_) => return Err(Error::Deadline { limit, doing: login.last_doing() }.into()),
@@ -105,7 +108,7 @@ fn repository(
 async fn registry(
     options: &Options,
     before: &Registry,
-    repository: Option<String>,
+    (repository, wish): (Option<String>, &Wish),
     wanted: Wanted,
     login: &Login,
     context: &Context,
@@ -126,16 +129,17 @@ async fn registry(
         && let Some(name) = &repository
         && let Some(own) = wanted.asked.first()
     {
-        let created = ensure(name, own, &first, login).await?;
-        registry.repository_created = Some(created);
-        context.ui.say(&format!(
-            "repository {name} {}",
-            if created { "was missing and is created" } else { "exists" }
-        ));
+        let care = ensure(name, own, wish, &first, login).await?;
+        for (warning, line) in care.lines(name) {
+            if warning { context.ui.warn(&line) } else { context.ui.say(&line) }
+        }
+        registry.repository_created = Some(care.created);
+        registry.repository_differences = Some(care.differences);
     }
     if registry.repository_created.is_none() && repository == before.repository {
         // A fresh token for a saved document takes nothing from what is known of the repository.
         registry.repository_created = before.repository_created;
+        registry.repository_differences.clone_from(&before.repository_differences);
     }
     registry.repository = repository;
     let others: String = others.iter().map(|other| format!(", {}", other.host)).collect();
@@ -199,11 +203,18 @@ fn distinct(tokens: Vec<Token>) -> Option<(Token, Vec<Token>)> {
     Some((first, others))
 }
 
-async fn ensure(name: &str, own: &Target, token: &Token, login: &Login) -> Result<bool, Error> {
+async fn ensure(
+    name: &str,
+    own: &Target,
+    wish: &Wish,
+    token: &Token,
+    login: &Login,
+) -> Result<Care, Error> {
     if own.public {
         return Err(Error::PublicRepository { host: token.host.clone() });
     }
     let (client, region) = login.client(own).await?;
     login.doing(format!("making sure of the repository {name}"));
-    login.explained(ecr::ensure_repository(&client, &region, name, own.account.clone()).await)
+    let account = own.account.clone();
+    login.explained(repository::ensure(&client, &region, name, account, wish).await)
 }

@@ -61,6 +61,25 @@ pub struct Options {
     /// The deadline for all of it
     #[arg(long, value_name = "DURATION", default_value_t = Span::secs(30))]
     pub timeout: Span,
+
+    /// With --ensure-repository: no tag may be moved to another image
+    #[arg(long, help_heading = "Repository")]
+    pub immutable_tags: bool,
+    /// With --ensure-repository: each image is scanned for known weaknesses when it is pushed
+    #[arg(long, help_heading = "Repository")]
+    pub scan_on_push: bool,
+    /// With --ensure-repository: which images expire, as the JSON text of a lifecycle policy
+    #[arg(long, value_name = "FILE", help_heading = "Repository")]
+    pub lifecycle_policy: Option<String>,
+    /// With --ensure-repository: how images are encrypted, aes256, kms[:KEY] or kms-dsse[:KEY]
+    #[arg(long, value_name = "KIND", help_heading = "Repository")]
+    pub encryption: Option<String>,
+    /// With --ensure-repository: a resource tag of the repository (repeatable)
+    #[arg(long, value_name = "KEY=VALUE", help_heading = "Repository")]
+    pub tag: Vec<String>,
+    /// Change what differs from that in a repository that exists, instead of telling it only
+    #[arg(long, help_heading = "Repository")]
+    pub reconcile: bool,
 }
 
 /// What ecrlogin prints.
