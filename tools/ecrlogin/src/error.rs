@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 use slipway_release::{Code, Failure};
 use slipway_shell::Span;
 
-use crate::RepositoryError;
 use crate::answer::Denial;
 use crate::clock::apart;
+use crate::{DockerError, RepositoryError};
 
 /// Why there are no credentials.
 #[derive(Debug, thiserror::Error)]
@@ -199,6 +199,20 @@ pub enum Error {
     /// The repository cannot be taken care of.
     #[error(transparent)]
     Repository(#[from] RepositoryError),
+    /// Docker's configuration cannot be read or changed.
+    #[error(transparent)]
+    Docker(#[from] DockerError),
+    /// There is no place to keep a login in.
+    #[error("the login cannot be kept: neither XDG_CACHE_HOME nor HOME is set")]
+    NoCache,
+    /// A login that is to be kept, or no longer, cannot be.
+    #[error("the cache {path} cannot be changed: {source}")]
+    Cache {
+        /// The file.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
 }
 
 fn listed(tried: &[(String, String)]) -> String {
@@ -253,8 +267,14 @@ impl Error {
             | Self::Deadline { .. }
             | Self::Aws { transient: true, .. } => true,
             Self::Repository(error) => error.retryable(),
+            Self::Docker(error) => error.retryable(),
             _ => false,
         }
+    }
+
+    /// Whether nobody has set up any AWS credentials here.
+    pub(crate) fn is_no_credentials(&self) -> bool {
+        matches!(self, Self::NoCredentials { .. })
     }
 
     fn code(&self) -> Code {
@@ -279,6 +299,8 @@ impl Error {
             Self::Aws { .. } | Self::BadToken { .. } | Self::NoKeys { .. } => Code::AwsError,
             Self::Deadline { .. } => Code::DeadlineExceeded,
             Self::Repository(error) => error.code(),
+            Self::Docker(error) => error.code(),
+            Self::NoCache | Self::Cache { .. } => Code::CacheFailed,
         }
     }
 
@@ -361,6 +383,10 @@ fn hint(error: &Error) -> Cow<'static, str> {
         Error::Aws { transient: true, .. } => "try again in a while",
         Error::Aws { .. } => "the code is in the ECR API Reference, under Common Errors",
         Error::Repository(error) => error.hint(),
+        Error::Docker(error) => error.hint(),
+        Error::NoCache | Error::Cache { .. } => {
+            "tokens are kept in $XDG_CACHE_HOME/slipway/ecrlogin, else below ~/.cache"
+        }
         Error::BadToken { .. } | Error::NoKeys { .. } => {
             "is the endpoint one of Amazon's? look at AWS_ENDPOINT_URL"
         }

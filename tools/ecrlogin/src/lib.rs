@@ -4,12 +4,17 @@
 //! into the document and nowhere else: no file, no argument, no environment.
 
 mod answer;
+mod cache;
 mod chain;
 mod clock;
+mod docker;
 mod error;
 mod format;
+mod helper;
 mod host;
+mod install;
 mod login;
+mod logins;
 mod options;
 mod repository;
 mod role;
@@ -18,17 +23,21 @@ mod token;
 mod validity;
 mod wanted;
 
+use std::process::ExitCode;
+
 use futures_util::future::join_all;
 use jiff::Timestamp;
 use slipway_release::{Document, Failure, Image, Registry};
 use slipway_shell::{Context, Span, Tool};
 
 pub use answer::Denial;
+pub use docker::DockerError;
 pub use error::Error;
 pub use host::EcrHost;
-pub use options::{Format, Options};
+pub use options::{Command, Format, Options};
 pub use repository::RepositoryError;
 
+use cache::Cache;
 use login::Login;
 use repository::{Care, Wish};
 use token::{Target, Token};
@@ -40,42 +49,76 @@ const NAMED_LIMIT: Span = Span::secs(5);
 /// The tool.
 pub struct EcrLogin;
 
+/// Runs this process as what its name says: the tool, or a credential helper of Docker.
+#[must_use]
+pub fn main() -> ExitCode {
+    let mut args = std::env::args_os();
+    let Some(called) = helper::called_as(args.next().as_ref()) else {
+        return slipway_shell::main::<EcrLogin>();
+    };
+    let args: Vec<_> = args.collect();
+    slipway_shell::speak::<EcrLogin>(async |options, ui| {
+        helper::serve(called, &args, options, ui).await
+    })
+}
+
 impl Tool for EcrLogin {
     const NAME: &'static str = "ecrlogin";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
     type Options = Options;
+
+    fn works_after_errors(given: &Options) -> bool {
+        // What a pipe leaves in Docker's configuration has to go when the pipe fails, too.
+        given.command == Command::Logout
+    }
 
     async fn run(
         options: Options,
         document: &mut Document,
         context: &Context,
     ) -> Result<(), Failure> {
-        if let Some(text) = format::failed(options.format) {
-            // Set once, before anything else: it cannot be set already.
-            let _ = context.otherwise.set(text.to_owned());
+        match options.command {
+            Command::Login => log_in(options, document, context).await,
+            Command::Logout => logins::remove(&options, document, context).await,
+            Command::InstallHelper => install::install(&options, document, context).await,
+            Command::RemoveHelper => Ok(install::remove(&options, context).await?),
         }
-        let before: Registry = document.get()?.unwrap_or_default();
-        let image: Option<Image> = document.get()?;
-        let repository = repository(&options, &before, image.as_ref())?;
-        let wanted = wanted::wanted(&options, Named::of(document, &before)?)?;
-        check(&options, &wanted, context)?;
-        let wish = Wish::read(&options).map_err(Error::from)?;
-
-        let login = Login::new(&options);
-        let limit = options.timeout;
-        let working = registry(&options, &before, (repository, &wish), wanted, &login, context);
-        let (registry, token) = match tokio::time::timeout(limit.0, working).await {
-            Ok(result) => result?,
-            Err(_) => return Err(Error::Deadline { limit, doing: login.last_doing() }.into()),
-        };
-        match format::text(options.format, &token) {
-            Some(text) => {
-                let _ = context.text.set(text);
-            }
-            None => document.set(&registry),
-        }
-        Ok(())
     }
+}
+
+async fn log_in(
+    options: Options,
+    document: &mut Document,
+    context: &Context,
+) -> Result<(), Failure> {
+    if let Some(text) = format::failed(options.format) {
+        // Set once, before anything else: it cannot be set already.
+        let _ = context.otherwise.set(text.to_owned());
+    }
+    let before: Registry = document.get()?.unwrap_or_default();
+    let image: Option<Image> = document.get()?;
+    let repository = repository(&options, &before, image.as_ref())?;
+    let wanted = wanted::wanted(&options, Named::of(document, &before)?)?;
+    check(&options, &wanted, context)?;
+    let wish = Wish::read(&options).map_err(Error::from)?;
+
+    let login = Login::new(&options);
+    let limit = options.timeout;
+    let working = registry(&options, &before, (repository, &wish), wanted, &login, context);
+    let (registry, token) = match tokio::time::timeout(limit.0, working).await {
+        Ok(result) => result?,
+        Err(_) => return Err(Error::Deadline { limit, doing: login.last_doing() }.into()),
+    };
+    match format::text(options.format, &token) {
+        Some(text) => {
+            let _ = context.text.set(text);
+        }
+        None => document.set(&registry),
+    }
+    if options.logs_docker_in() {
+        logins::add(&options, &registry, context).await?;
+    }
+    Ok(())
 }
 
 /// Refuses what cannot be printed before anybody is asked.
@@ -168,6 +211,10 @@ async fn tokens(
 ) -> Result<Vec<Token>, Error> {
     let one = async |target: &Target| match validity::kept(before, target, options.min_validity) {
         Some(token) => Ok(token),
+        None if options.cache => {
+            let at_least = options.min_validity.map(|least| least.0).unwrap_or_default();
+            Cache::open(&context.ui).token(target, login, options, at_least).await
+        }
         None => token::fetch(target, login).await,
     };
     // The credentials are looked for by the first, and the others wait for that.
