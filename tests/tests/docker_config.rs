@@ -238,10 +238,26 @@ fn docker_pulls_and_builds_with_the_helper() {
     assert!(told.contains("no AWS credentials were found"), "{told}");
     let _ = run("docker", &["rmi", &image], &[]);
 
+    // Docker tries a login before it gives it to the helper, so it is one that the registry takes.
+    let got = Run::of(&without_input(&mut home.login())).good();
+    let mut login = Command::new("docker");
+    login.env("DOCKER_CONFIG", home.directory()).env("DOCKER_HOST", from_run_sh("DOCKER_HOST"));
+    login.env("XDG_CACHE_HOME", home.directory());
+    with_path(login.args(["login", "-u", "AWS", "--password-stdin", &registry]), home.directory());
+    let output = with_input(&mut login, got.document["registry"]["password"].as_str().unwrap());
+    assert!(output.status.success(), "{output:?}");
+    let kept = [("XDG_CACHE_HOME", home.directory().to_str().unwrap())];
+    let pull = || run("docker", &["pull", &image], &[no_key.as_slice(), &kept].concat());
+    assert!(pull().status.success(), "{:?}", pull());
+    assert!(run("docker", &["logout", &registry], &kept).status.success());
+    assert!(!pull().status.success());
+    assert_eq!(home.config()["auths"], json!({}));
+
     let mut remove = home.login();
     let removed = Run::of(&without_input(remove.arg("remove-helper"))).good();
     assert!(removed.told.contains(&registry), "{}", removed.told);
-    assert_eq!(home.config(), json!({"detachKeys": "ctrl-e", "credHelpers": {}}));
+    let after = json!({"detachKeys": "ctrl-e", "credHelpers": {}, "auths": {}});
+    assert_eq!(home.config(), after);
 }
 
 #[test]
