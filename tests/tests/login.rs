@@ -223,3 +223,137 @@ fn a_saved_document_gets_a_fresh_token_and_keeps_the_rest() {
     before["registry"]["password"] = fresh.document["registry"]["password"].clone();
     assert_eq!(fresh.document, before, "nothing else is another");
 }
+
+/// What the API has of a repository.
+const LOOK: &str = r#"
+import json, sys, urllib.request
+moto, region, name = sys.argv[1:]
+def ask(action, **body):
+    headers = {
+        "Content-Type": "application/x-amz-json-1.1",
+        "X-Amz-Target": f"AmazonEC2ContainerRegistry_V20150921.{action}",
+        "Authorization": f"AWS4-HMAC-SHA256 Credential=look/20250101/{region}/ecr/aws4_request, SignedHeaders=host, Signature=0",
+    }
+    request = urllib.request.Request(moto, json.dumps(body).encode(), headers)
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=30) as answer:
+        return json.load(answer)
+repository = ask("DescribeRepositories", repositoryNames=[name])["repositories"][0]
+repository["tags"] = ask("ListTagsForResource", resourceArn=repository["repositoryArn"])["tags"]
+try:
+    repository["policy"] = ask("GetLifecyclePolicy", repositoryName=name)["lifecyclePolicyText"]
+except urllib.error.HTTPError:
+    pass
+print(json.dumps(repository))
+"#;
+
+fn look(name: &str) -> Value {
+    let mut ask = Command::new("python3");
+    ask.args(["-c", LOOK, &from_run_sh("AWS_ENDPOINT_URL"), &from_run_sh("AWS_REGION"), name]);
+    let output = without_input(&mut ask);
+    let told = String::from_utf8_lossy(&output.stderr);
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{told}"))
+}
+
+/// A lifecycle policy that keeps so many images.
+fn policy(directory: &Path, keep: u32) -> String {
+    let path = directory.join(format!("keep-{keep}.json"));
+    let text = json!({"rules": [{
+        "rulePriority": 1,
+        "selection": {"tagStatus": "any", "countType": "imageCountMoreThan", "countNumber": keep},
+        "action": {"type": "expire"},
+    }]});
+    std::fs::write(&path, text.to_string()).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+fn settings(run: &Run) -> Vec<&str> {
+    let differences = run.document["registry"]["repository_differences"].as_array().unwrap();
+    differences.iter().map(|difference| difference["setting"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn a_repository_is_created_as_it_was_asked_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let name = unique("care");
+    let policy = policy(directory.path(), 50);
+    let args = ["--ensure-repository", "--immutable-tags", "--scan-on-push", "--tag", "team=web"];
+    let ensure = || {
+        let mut ensure = login();
+        ensure.args(args).args(["--repository", &name, "--lifecycle-policy", &policy]);
+        ensure.args(["--encryption", "kms:1234abcd-12ab-34cd-56ef-1234567890ab"]);
+        Run::of(&without_input(&mut ensure)).good()
+    };
+    let first = ensure();
+    assert_eq!(first.document["registry"]["repository_created"], true);
+    let found = look(&name);
+    assert_eq!(found["imageTagMutability"], "IMMUTABLE");
+    assert_eq!(found["imageScanningConfiguration"]["scanOnPush"], true);
+    assert_eq!(found["encryptionConfiguration"]["encryptionType"], "KMS");
+    assert_eq!(found["tags"], json!([{"Key": "team", "Value": "web"}]));
+    assert!(found["policy"].as_str().unwrap().contains("50"), "{found}");
+
+    let again = ensure();
+    assert_eq!(again.document["registry"]["repository_created"], false);
+    assert_eq!(settings(&again), [] as [&str; 0], "{}", again.told);
+    assert!(!again.told.contains("warning: repository"), "{}", again.told);
+}
+
+#[test]
+fn what_differs_is_told_and_changed_on_request_only() {
+    let directory = tempfile::tempdir().unwrap();
+    let name = unique("differs");
+    let mut plain = login();
+    let plain = plain.args(["--ensure-repository", "--repository", &name, "--tag", "team=web"]);
+    let _ = Run::of(&without_input(plain)).good();
+    let before = look(&name);
+
+    let policy = policy(directory.path(), 7);
+    let ensure = |more: &[&str]| {
+        let mut ensure = login();
+        ensure.args(["--ensure-repository", "--repository", &name, "--immutable-tags"]);
+        ensure.args(["--scan-on-push", "--lifecycle-policy", &policy, "--encryption", "kms"]);
+        ensure.args(["--tag", "team=shop", "--tag", "cost=7"]).args(more);
+        Run::of(&without_input(&mut ensure)).good()
+    };
+    let all = [
+        "tag_mutability",
+        "scan_on_push",
+        "lifecycle_policy",
+        "encryption",
+        "tag cost",
+        "tag team",
+    ];
+    let told = ensure(&[]);
+    assert_eq!(settings(&told), all);
+    assert_eq!(told.told.matches("warning: repository").count(), 6, "{}", told.told);
+    assert!(told.told.contains("tag_mutability is MUTABLE, not IMMUTABLE"), "{}", told.told);
+    assert_eq!(look(&name), before, "nothing was changed");
+
+    let changed = ensure(&["--reconcile"]);
+    assert_eq!(settings(&changed), all);
+    let found = look(&name);
+    assert_eq!(found["imageTagMutability"], "IMMUTABLE");
+    assert!(found["policy"].as_str().unwrap().contains('7'), "{found}");
+    assert_eq!(found["tags"].as_array().unwrap().len(), 2);
+    // How a repository is encrypted cannot be changed by anybody.
+    let left = ensure(&["--reconcile"]);
+    assert_eq!(settings(&left), ["encryption"]);
+    let difference = &left.document["registry"]["repository_differences"][0];
+    assert_eq!(difference["reconciled"], false);
+    assert!(left.told.contains("decided when a repository is created"), "{}", left.told);
+}
+
+#[test]
+fn a_policy_that_aws_refuses_leaves_a_repository_and_says_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("policy.json");
+    std::fs::write(&path, r#"{"rules": [{"rulePriority": "first"}]}"#).unwrap();
+    let name = unique("refused");
+    let mut ensure = login();
+    ensure.args(["--ensure-repository", "--repository", &name, "--lifecycle-policy"]).arg(&path);
+    let bad = Run::of(&without_input(&mut ensure)).bad("ecrlogin", 1, "aws_error");
+    assert!(bad.told.contains("was created, but without its lifecycle policy"), "{}", bad.told);
+    let _ = look(&name);
+    let bad = Run::of(&without_input(login().args(["--scan-on-push"])));
+    let _ = bad.bad("ecrlogin", 2, "usage");
+}

@@ -8,6 +8,7 @@ use slipway_shell::Span;
 
 use crate::answer::Denial;
 use crate::clock::apart;
+use crate::{DockerError, RepositoryError};
 
 /// Why there are no credentials.
 #[derive(Debug, thiserror::Error)]
@@ -195,6 +196,23 @@ pub enum Error {
         /// What was being done.
         doing: String,
     },
+    /// The repository cannot be taken care of.
+    #[error(transparent)]
+    Repository(#[from] RepositoryError),
+    /// Docker's configuration cannot be read or changed.
+    #[error(transparent)]
+    Docker(#[from] DockerError),
+    /// There is no place to keep a login in.
+    #[error("the login cannot be kept: neither XDG_CACHE_HOME nor HOME is set")]
+    NoCache,
+    /// A login that is to be kept, or no longer, cannot be.
+    #[error("the cache {path} cannot be changed: {source}")]
+    Cache {
+        /// The file.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
 }
 
 fn listed(tried: &[(String, String)]) -> String {
@@ -242,6 +260,23 @@ impl Error {
         self
     }
 
+    /// Whether the same may succeed later.
+    pub(crate) fn is_retryable(&self) -> bool {
+        match self {
+            Self::Unreachable { .. }
+            | Self::Deadline { .. }
+            | Self::Aws { transient: true, .. } => true,
+            Self::Repository(error) => error.retryable(),
+            Self::Docker(error) => error.retryable(),
+            _ => false,
+        }
+    }
+
+    /// Whether nobody has set up any AWS credentials here.
+    pub(crate) fn is_no_credentials(&self) -> bool {
+        matches!(self, Self::NoCredentials { .. })
+    }
+
     fn code(&self) -> Code {
         match self {
             Self::NotEcr { .. }
@@ -263,6 +298,9 @@ impl Error {
             Self::Unreachable { .. } => Code::AwsUnreachable,
             Self::Aws { .. } | Self::BadToken { .. } | Self::NoKeys { .. } => Code::AwsError,
             Self::Deadline { .. } => Code::DeadlineExceeded,
+            Self::Repository(error) => error.code(),
+            Self::Docker(error) => error.code(),
+            Self::NoCache | Self::Cache { .. } => Code::CacheFailed,
         }
     }
 
@@ -289,12 +327,9 @@ impl Error {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        let retryable = matches!(
-            error,
-            Error::Unreachable { .. } | Error::Deadline { .. } | Error::Aws { transient: true, .. }
-        );
-        let mut failure =
-            Failure::new(error.code(), error.to_string()).hint(hint(&error)).retryable(retryable);
+        let mut failure = Failure::new(error.code(), error.to_string())
+            .hint(hint(&error))
+            .retryable(error.is_retryable());
         failure.evidence = error.evidence();
         failure
     }
@@ -347,6 +382,11 @@ fn hint(error: &Error) -> Cow<'static, str> {
         Error::Deadline { .. } => "look at the network, or give more --timeout",
         Error::Aws { transient: true, .. } => "try again in a while",
         Error::Aws { .. } => "the code is in the ECR API Reference, under Common Errors",
+        Error::Repository(error) => error.hint(),
+        Error::Docker(error) => error.hint(),
+        Error::NoCache | Error::Cache { .. } => {
+            "tokens are kept in $XDG_CACHE_HOME/slipway/ecrlogin, else below ~/.cache"
+        }
         Error::BadToken { .. } | Error::NoKeys { .. } => {
             "is the endpoint one of Amazon's? look at AWS_ENDPOINT_URL"
         }

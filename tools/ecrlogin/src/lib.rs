@@ -4,19 +4,26 @@
 //! into the document and nowhere else: no file, no argument, no environment.
 
 mod answer;
+mod cache;
 mod chain;
 mod clock;
-mod ecr;
+mod docker;
 mod error;
 mod format;
+mod helper;
 mod host;
+mod install;
 mod login;
+mod logins;
 mod options;
+mod repository;
 mod role;
 mod sources;
 mod token;
 mod validity;
 mod wanted;
+
+use std::process::ExitCode;
 
 use futures_util::future::join_all;
 use jiff::Timestamp;
@@ -24,11 +31,15 @@ use slipway_release::{Document, Failure, Image, Registry};
 use slipway_shell::{Context, Span, Tool};
 
 pub use answer::Denial;
+pub use docker::DockerError;
 pub use error::Error;
 pub use host::EcrHost;
-pub use options::{Format, Options};
+pub use options::{Command, Format, Options};
+pub use repository::RepositoryError;
 
+use cache::Cache;
 use login::Login;
+use repository::{Care, Wish};
 use token::{Target, Token};
 use wanted::{Named, Wanted};
 
@@ -38,41 +49,76 @@ const NAMED_LIMIT: Span = Span::secs(5);
 /// The tool.
 pub struct EcrLogin;
 
+/// Runs this process as what its name says: the tool, or a credential helper of Docker.
+#[must_use]
+pub fn main() -> ExitCode {
+    let mut args = std::env::args_os();
+    let Some(called) = helper::called_as(args.next().as_ref()) else {
+        return slipway_shell::main::<EcrLogin>();
+    };
+    let args: Vec<_> = args.collect();
+    slipway_shell::speak::<EcrLogin>(async |options, ui| {
+        helper::serve(called, &args, options, ui).await
+    })
+}
+
 impl Tool for EcrLogin {
     const NAME: &'static str = "ecrlogin";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
     type Options = Options;
+
+    fn works_after_errors(given: &Options) -> bool {
+        // What a pipe leaves in Docker's configuration has to go when the pipe fails, too.
+        given.command == Command::Logout
+    }
 
     async fn run(
         options: Options,
         document: &mut Document,
         context: &Context,
     ) -> Result<(), Failure> {
-        if let Some(text) = format::failed(options.format) {
-            // Set once, before anything else: it cannot be set already.
-            let _ = context.otherwise.set(text.to_owned());
+        match options.command {
+            Command::Login => log_in(options, document, context).await,
+            Command::Logout => logins::remove(&options, document, context).await,
+            Command::InstallHelper => install::install(&options, document, context).await,
+            Command::RemoveHelper => Ok(install::remove(&options, context).await?),
         }
-        let before: Registry = document.get()?.unwrap_or_default();
-        let image: Option<Image> = document.get()?;
-        let repository = repository(&options, &before, image.as_ref())?;
-        let wanted = wanted::wanted(&options, Named::of(document, &before)?)?;
-        check(&options, &wanted, context)?;
-
-        let login = Login::new(&options);
-        let limit = options.timeout;
-        let working = registry(&options, &before, repository, wanted, &login, context);
-        let (registry, token) = match tokio::time::timeout(limit.0, working).await {
-            Ok(result) => result?,
-            Err(_) => return Err(Error::Deadline { limit, doing: login.last_doing() }.into()),
-        };
-        match format::text(options.format, &token) {
-            Some(text) => {
-                let _ = context.text.set(text);
-            }
-            None => document.set(&registry),
-        }
-        Ok(())
     }
+}
+
+async fn log_in(
+    options: Options,
+    document: &mut Document,
+    context: &Context,
+) -> Result<(), Failure> {
+    if let Some(text) = format::failed(options.format) {
+        // Set once, before anything else: it cannot be set already.
+        let _ = context.otherwise.set(text.to_owned());
+    }
+    let before: Registry = document.get()?.unwrap_or_default();
+    let image: Option<Image> = document.get()?;
+    let repository = repository(&options, &before, image.as_ref())?;
+    let wanted = wanted::wanted(&options, Named::of(document, &before)?)?;
+    check(&options, &wanted, context)?;
+    let wish = Wish::read(&options).map_err(Error::from)?;
+
+    let login = Login::new(&options);
+    let limit = options.timeout;
+    let working = registry(&options, &before, (repository, &wish), wanted, &login, context);
+    let (registry, token) = match tokio::time::timeout(limit.0, working).await {
+        Ok(result) => result?,
+        Err(_) => return Err(Error::Deadline { limit, doing: login.last_doing() }.into()),
+    };
+    match format::text(options.format, &token) {
+        Some(text) => {
+            let _ = context.text.set(text);
+        }
+        None => document.set(&registry),
+    }
+    if options.logs_docker_in() {
+        logins::add(&options, &registry, context).await?;
+    }
+    Ok(())
 }
 
 /// Refuses what cannot be printed before anybody is asked.
@@ -105,7 +151,7 @@ fn repository(
 async fn registry(
     options: &Options,
     before: &Registry,
-    repository: Option<String>,
+    (repository, wish): (Option<String>, &Wish),
     wanted: Wanted,
     login: &Login,
     context: &Context,
@@ -126,16 +172,17 @@ async fn registry(
         && let Some(name) = &repository
         && let Some(own) = wanted.asked.first()
     {
-        let created = ensure(name, own, &first, login).await?;
-        registry.repository_created = Some(created);
-        context.ui.say(&format!(
-            "repository {name} {}",
-            if created { "was missing and is created" } else { "exists" }
-        ));
+        let care = ensure(name, own, wish, &first, login).await?;
+        for (warning, line) in care.lines(name) {
+            if warning { context.ui.warn(&line) } else { context.ui.say(&line) }
+        }
+        registry.repository_created = Some(care.created);
+        registry.repository_differences = Some(care.differences);
     }
     if registry.repository_created.is_none() && repository == before.repository {
         // A fresh token for a saved document takes nothing from what is known of the repository.
         registry.repository_created = before.repository_created;
+        registry.repository_differences.clone_from(&before.repository_differences);
     }
     registry.repository = repository;
     let others: String = others.iter().map(|other| format!(", {}", other.host)).collect();
@@ -164,6 +211,10 @@ async fn tokens(
 ) -> Result<Vec<Token>, Error> {
     let one = async |target: &Target| match validity::kept(before, target, options.min_validity) {
         Some(token) => Ok(token),
+        None if options.cache => {
+            let at_least = options.min_validity.map(|least| least.0).unwrap_or_default();
+            Cache::open(&context.ui).token(target, login, options, at_least).await
+        }
         None => token::fetch(target, login).await,
     };
     // The credentials are looked for by the first, and the others wait for that.
@@ -199,11 +250,18 @@ fn distinct(tokens: Vec<Token>) -> Option<(Token, Vec<Token>)> {
     Some((first, others))
 }
 
-async fn ensure(name: &str, own: &Target, token: &Token, login: &Login) -> Result<bool, Error> {
+async fn ensure(
+    name: &str,
+    own: &Target,
+    wish: &Wish,
+    token: &Token,
+    login: &Login,
+) -> Result<Care, Error> {
     if own.public {
         return Err(Error::PublicRepository { host: token.host.clone() });
     }
     let (client, region) = login.client(own).await?;
     login.doing(format!("making sure of the repository {name}"));
-    login.explained(ecr::ensure_repository(&client, &region, name, own.account.clone()).await)
+    let account = own.account.clone();
+    login.explained(repository::ensure(&client, &region, name, account, wish).await)
 }

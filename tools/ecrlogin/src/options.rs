@@ -14,9 +14,14 @@ use slipway_shell::Span;
 /// Credentials for AWS come from the environment, the shared configuration files (profiles, SSO,
 /// credential_process), a web identity, the container's role or the instance's role, in this
 /// order. The token is valid for 12 hours; it is written only if stdout is a pipe.
+/// Without a command it logs in; the other commands are about Docker's own configuration.
 #[derive(Args, Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Options {
+    /// What to do
+    #[arg(value_name = "COMMAND", value_enum, default_value_t = Command::Login)]
+    pub command: Command,
+
     /// A registry's host name, from which account, region and endpoints follow; also
     /// public.ecr.aws. The first is the image's (repeatable)
     #[arg(long, value_name = "HOST")]
@@ -58,9 +63,77 @@ pub struct Options {
     /// What to print
     #[arg(long, value_enum, default_value_t = Format::Document)]
     pub format: Format,
+    /// Keep the token on this machine, and use one that is kept for the first half of its life
+    #[arg(long)]
+    pub cache: bool,
     /// The deadline for all of it
     #[arg(long, value_name = "DURATION", default_value_t = Span::secs(30))]
     pub timeout: Span,
+
+    /// With --ensure-repository: no tag may be moved to another image
+    #[arg(long, help_heading = "Repository")]
+    pub immutable_tags: bool,
+    /// With --ensure-repository: each image is scanned for known weaknesses when it is pushed
+    #[arg(long, help_heading = "Repository")]
+    pub scan_on_push: bool,
+    /// With --ensure-repository: which images expire, as the JSON text of a lifecycle policy
+    #[arg(long, value_name = "FILE", help_heading = "Repository")]
+    pub lifecycle_policy: Option<String>,
+    /// With --ensure-repository: how images are encrypted, aes256, kms[:KEY] or kms-dsse[:KEY]
+    #[arg(long, value_name = "KIND", help_heading = "Repository")]
+    pub encryption: Option<String>,
+    /// With --ensure-repository: a resource tag of the repository (repeatable)
+    #[arg(long, value_name = "KEY=VALUE", help_heading = "Repository")]
+    pub tag: Vec<String>,
+    /// Change what differs from that in a repository that exists, instead of telling it only
+    #[arg(long, help_heading = "Repository")]
+    pub reconcile: bool,
+
+    /// Log Docker in, too, as `docker login` does; DIR is where its config.json is, `default` is
+    /// DOCKER_CONFIG, else ~/.docker
+    #[arg(
+        long,
+        value_name = "DIR",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = DEFAULT_DIRECTORY,
+        help_heading = "Docker"
+    )]
+    pub docker_config: Option<String>,
+    /// Where install-helper links docker-credential-ecrlogin [default: where ecrlogin is]
+    #[arg(long, value_name = "DIR", help_heading = "Docker")]
+    pub helper_dir: Option<String>,
+}
+
+/// The value of `--docker-config` that is no directory.
+const DEFAULT_DIRECTORY: &str = "default";
+
+impl Options {
+    /// The directory that `--docker-config` names, if it is a certain one.
+    pub(crate) fn docker_directory(&self) -> Option<&str> {
+        self.docker_config
+            .as_deref()
+            .filter(|given| !given.is_empty() && *given != DEFAULT_DIRECTORY)
+    }
+
+    /// Whether Docker is to be logged in. A variable of a CI job that is empty says nothing.
+    pub(crate) fn logs_docker_in(&self) -> bool {
+        self.docker_config.as_deref().is_some_and(|given| !given.is_empty())
+    }
+}
+
+/// What to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Command {
+    /// Get credentials
+    Login,
+    /// Take logins to Amazon ECR out of Docker's configuration, the cache and the document
+    Logout,
+    /// Make Docker ask ecrlogin for logins to the registry, by credHelpers in its configuration
+    InstallHelper,
+    /// Make it ask no more
+    RemoveHelper,
 }
 
 /// What ecrlogin prints.

@@ -74,6 +74,8 @@ fn is_ecr(host: &str) -> bool {
 
 fn login(host: &str) -> Option<Registry> {
     let mut child = Command::new(program())
+        // A token that is kept may be the very one that was refused.
+        .arg("--cache=false")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())

@@ -128,6 +128,10 @@ codes! {
     AwsUnreachable "aws_unreachable" UNREACHABLE,
     /// AWS answered with another error.
     AwsError "aws_error" FAILED,
+    /// Docker's configuration, or a credential helper that it names, cannot be used or changed.
+    DockerConfigFailed "docker_config_failed" FAILED,
+    /// A login cannot be kept in the cache, or not be removed from it.
+    CacheFailed "cache_failed" FAILED,
 
     /// The engine does not have the image.
     ImageNotFound "image_not_found" FAILED,

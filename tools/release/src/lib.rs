@@ -27,7 +27,7 @@ pub use schema::{SettingsSchema, schema};
 pub use secret::Secret;
 pub use sections::{
     Attempt, Deploy, DeployKind, ErrorSection, Health, HealthCommand, HealthFailure, HealthTarget,
-    HostOutcome, Image, OtherRegistry, Outcome, Push, Referrer, Registry,
+    HostOutcome, Image, OtherRegistry, Outcome, Push, Referrer, Registry, RepositoryDifference,
 };
 pub use status::{
     FrontStatus, HistoryEntry, HostStatus, LiveStatus, PreviousRelease, SlotStatus, Status,

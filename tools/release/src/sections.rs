@@ -81,6 +81,8 @@ pub struct Registry {
     pub repository: Option<String>,
     /// Whether that repository was created by this run.
     pub repository_created: Option<bool>,
+    /// In what that repository differs, or differed until this run, from what was asked for.
+    pub repository_differences: Option<Vec<RepositoryDifference>>,
     /// The user name.
     pub username: Option<String>,
     /// The password. A secret: it is written into a pipe and nowhere else.
@@ -136,6 +138,20 @@ impl Registry {
             expires_at: self.expires_at.clone(),
         })
     }
+}
+
+/// One setting of a repository that is not as it was asked for.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct RepositoryDifference {
+    /// `tag_mutability`, `scan_on_push`, `lifecycle_policy`, `encryption`, or `tag ` and its key.
+    pub setting: String,
+    /// What was asked for, in the words of the ECR API.
+    pub wanted: Value,
+    /// What was found; none if it was not set.
+    pub found: Option<Value>,
+    /// Whether this run has changed it.
+    pub reconciled: bool,
 }
 
 /// What imgpush pushed.

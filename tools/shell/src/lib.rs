@@ -11,6 +11,7 @@ mod options;
 mod output;
 mod run;
 mod size;
+mod speak;
 mod ui;
 
 pub use duration::Span;
@@ -19,5 +20,6 @@ pub use output::{Output, OutputKind};
 pub use run::{Context, Streams, Tool, main, run, settings_schema};
 pub use size::size;
 pub use slipway_release::{Code, Document, Failure, exit};
+pub use speak::{Reply, speak};
 pub use tokio_util::sync::CancellationToken;
 pub use ui::{Line, Step, Ui};

@@ -89,6 +89,11 @@ impl<O: Args + Serialize + DeserializeOwned> CommandLine<O> {
         &self.given
     }
 
+    /// What flags and environment say, where there is no document.
+    pub(crate) fn into_given(self) -> O {
+        self.given
+    }
+
     /// The options, with the document's settings where neither flag nor environment said anything.
     pub(crate) fn options(self, document: &Document) -> Result<O, Failure> {
         let settings = document.settings(self.tool)?;

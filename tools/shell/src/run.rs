@@ -256,7 +256,7 @@ fn interrupted((name, code): (&str, u8), failure: Option<Failure>) -> Failure {
 
 /// Runs the work on a runtime of its own; a panic becomes a failure, so that the next tool in the
 /// pipe is told of it.
-fn guarded(work: impl Future<Output = Result<End, Failure>>) -> Result<End, Failure> {
+pub(crate) fn guarded<R>(work: impl Future<Output = Result<R, Failure>>) -> Result<R, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| {
         Failure::new(Code::Internal, format!("the runtime cannot start: {error}"))

@@ -1,0 +1,192 @@
+//! The other face of the tool: a credential helper of Docker.
+//!
+//! Called as `docker-credential-ecrlogin` it speaks the protocol of docker-credential-helpers: an
+//! action as the only argument, the registry or a login on stdin, the answer or what went wrong on
+//! stdout. Called as `docker-credential-ecrlogin-NAME` it does so with the profile NAME.
+//!
+//! Docker's client drops what a helper says went wrong in some places and goes on without a login,
+//! so that the registry's refusal is all that people see. What is said on stderr reaches them.
+
+use std::ffi::OsString;
+use std::io::Read as _;
+use std::path::Path;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use slipway_release::{Code, Failure, Secret};
+use slipway_shell::{Reply, Tool as _, Ui};
+
+use crate::cache::Cache;
+use crate::docker::{HELPER, host_of};
+use crate::host::target;
+use crate::login::Login;
+use crate::token::Token;
+use crate::{EcrLogin, Error, Options};
+
+/// What Docker takes for "there is no login", and goes on without one.
+const NOT_FOUND: &str = "credentials not found in native keychain";
+const NO_URL: &str = "no credentials server URL";
+const NO_USERNAME: &str = "no credentials username";
+
+/// More than this is no registry's name and no login, in bytes.
+const INPUT_MAX: u64 = 1024 * 1024;
+
+/// A login in the protocol.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Credentials {
+    #[serde(rename = "ServerURL", default)]
+    server_url: String,
+    #[serde(default)]
+    username: String,
+    secret: Secret,
+}
+
+/// As which helper the program was called, by its own name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CalledAs {
+    /// The profile that the name has in it.
+    profile: Option<String>,
+}
+
+/// Whether this name is the helper's.
+pub(crate) fn called_as(program: Option<&OsString>) -> Option<CalledAs> {
+    let name = Path::new(program?).file_name()?.to_str()?;
+    match name.strip_prefix("docker-credential-")?.strip_prefix(HELPER)? {
+        "" => Some(CalledAs { profile: None }),
+        rest => Some(CalledAs { profile: Some(rest.strip_prefix('-')?.to_owned()) }),
+    }
+}
+
+/// Answers one call.
+pub(crate) async fn serve(
+    called: CalledAs,
+    args: &[OsString],
+    mut options: Options,
+    ui: &Ui,
+) -> Result<Reply, Failure> {
+    options.profile = called.profile.or(options.profile);
+    let action = match args {
+        [action] => action.to_str().unwrap_or_default(),
+        _ => "",
+    };
+    let cache = Cache::open(ui);
+    match action {
+        "get" => get(&input()?, &options, &cache).await,
+        "store" => store(&input()?, &cache),
+        "erase" => erase(&input()?, &cache),
+        "list" => {
+            let all = cache.list().into_iter();
+            let all = all.map(|(host, user)| (format!("https://{host}"), Value::from(user)));
+            Ok(done(format!("{}\n", Value::Object(all.collect()))))
+        }
+        "version" => Ok(done(format!("docker-credential-{HELPER} {}\n", EcrLogin::VERSION))),
+        "" => Ok(refused(&format!(
+            "usage: docker-credential-{HELPER} <store|get|erase|list|version>, as docker calls it"
+        ))),
+        other => Ok(refused(&format!("unknown credential action `{other}`"))),
+    }
+}
+
+fn done(text: String) -> Reply {
+    Reply { text, success: true }
+}
+
+/// What Docker recognises, or what only a program could have done wrong: nothing for people.
+fn refused(text: &str) -> Reply {
+    Reply { text: format!("{text}\n"), success: false }
+}
+
+fn input() -> Result<String, Failure> {
+    let mut text = String::new();
+    let read = std::io::stdin().take(INPUT_MAX).read_to_string(&mut text);
+    let bad = |error| Failure::new(Code::BadInput, format!("stdin cannot be read: {error}"));
+    read.map_err(bad)?;
+    Ok(text.trim().to_owned())
+}
+
+async fn get(url: &str, options: &Options, cache: &Cache<'_>) -> Result<Reply, Failure> {
+    if url.is_empty() {
+        return Ok(refused(NO_URL));
+    }
+    let host = host_of(url);
+    let Some(target) = target(host) else { return Ok(refused(NOT_FOUND)) };
+    let (username, secret) = match cache.given(host) {
+        Some(given) => (given.username, given.password),
+        None => {
+            let login = Login::new(options);
+            let limit = options.timeout.0;
+            let token = cache.token(&target, &login, options, Duration::ZERO);
+            match tokio::time::timeout(limit, token).await {
+                Ok(Ok(Token { username, password, .. })) => (username, password),
+                // Everybody may pull from there; only more of it with a login.
+                Ok(Err(error)) if target.public && error.is_no_credentials() => {
+                    return Ok(refused(NOT_FOUND));
+                }
+                Ok(Err(error)) => return Err(about(host, error)),
+                Err(_) => {
+                    let (limit, doing) = (options.timeout, login.last_doing());
+                    return Err(about(host, Error::Deadline { limit, doing }));
+                }
+            }
+        }
+    };
+    let answer = Credentials { server_url: url.to_owned(), username, secret };
+    let text = serde_json::to_string(&answer);
+    let text = text.map_err(|error| Failure::new(Code::Internal, error.to_string()))?;
+    Ok(done(text + "\n"))
+}
+
+/// Docker may ask for several registries in one command: the failure tells for which one.
+fn about(host: &str, error: Error) -> Failure {
+    let failure = Failure::from(error);
+    Failure { message: format!("no login for {host}: {}", failure.message), ..failure }
+}
+
+/// `docker login` has tried the login by now.
+fn store(text: &str, cache: &Cache<'_>) -> Result<Reply, Failure> {
+    let Ok(given) = serde_json::from_str::<Credentials>(text) else {
+        // The parser's own words could quote the password.
+        return Ok(refused("the login on stdin is not the JSON that docker writes"));
+    };
+    if given.server_url.is_empty() {
+        return Ok(refused(NO_URL));
+    }
+    if given.username.is_empty() {
+        return Ok(refused(NO_USERNAME));
+    }
+    let host = host_of(&given.server_url);
+    if target(host).is_none() {
+        let message = format!("docker-credential-{HELPER} keeps no login for {host}");
+        return Err(Failure::new(Code::Usage, message).hint(
+            "it is no registry of Amazon ECR: name the helper in credHelpers for those, and not in credsStore",
+        ));
+    }
+    cache.give(host, &given.username, &given.secret)?;
+    Ok(done(String::new()))
+}
+
+fn erase(url: &str, cache: &Cache<'_>) -> Result<Reply, Failure> {
+    if url.is_empty() {
+        return Ok(refused(NO_URL));
+    }
+    cache.forget(host_of(url))?;
+    Ok(done(String::new()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_says_what_it_is_and_for_whom() {
+        let called = |name: &str| called_as(Some(&OsString::from(name)));
+        let with = |profile: Option<&str>| Some(CalledAs { profile: profile.map(str::to_owned) });
+        assert_eq!(called("ecrlogin"), None);
+        assert_eq!(called("/usr/bin/docker-credential-ecrlogin"), with(None));
+        assert_eq!(called("docker-credential-ecrlogin-prod-eu"), with(Some("prod-eu")));
+        assert_eq!(called("docker-credential-ecrlogins"), None);
+        assert_eq!(called_as(None), None);
+    }
+}
