@@ -198,10 +198,13 @@ fn typed(media_type: String, body: Bytes) -> Typed {
 
 /// The manifests of an export that holds them and their blobs as they were pulled or built:
 /// containerd's store. `wanted` is the one platform that is meant, or none for all of them.
+///
+/// Layers that it has unpacked, as those of images that were loaded, were compressed on their way:
+/// manifests that name them are written anew.
 pub(crate) fn as_it_is(
     documents: &Documents,
     wanted: Option<(&str, &str)>,
-    there: impl Fn(&str) -> bool,
+    there: &Blobs<'_>,
 ) -> Result<Assembled, Error> {
     let index = documents.get("index.json").ok_or(Error::Export("it has no index.json"))?;
     let index: Raw = parse(index)?;
@@ -210,8 +213,8 @@ pub(crate) fn as_it_is(
     let root = document(documents, first)?;
     let raw: Raw = parse(&root.body)?;
     let Some(children) = &raw.manifests else {
-        let blobs = blobs(documents, &raw, &there)?;
-        return Ok(Assembled { blobs, manifests: Vec::new(), root });
+        let blobs = blobs(documents, &raw, there)?;
+        return Ok(Assembled { blobs, manifests: Vec::new(), root: there.anew(root)? });
     };
     let mut assembled = Assembled { blobs: Vec::new(), manifests: Vec::new(), root };
     for child in children {
@@ -224,10 +227,12 @@ pub(crate) fn as_it_is(
         }
         let manifest = document(documents, child).map_err(|_| missing())?;
         let raw: Raw = parse(&manifest.body)?;
-        let mut blobs = blobs(documents, &raw, &there)?;
+        let mut blobs = blobs(documents, &raw, there)?;
+        let manifest = there.anew(manifest)?;
         if wanted.is_some() {
             return Ok(Assembled { blobs, manifests: Vec::new(), root: manifest });
         }
+        assembled.root = renamed(assembled.root, &child.digest, &manifest)?;
         assembled.blobs.append(&mut blobs);
         assembled.manifests.push(manifest);
     }
@@ -235,6 +240,61 @@ pub(crate) fn as_it_is(
         return Err(Error::Export("it does not hold the image of its own platform"));
     }
     Ok(assembled)
+}
+
+/// What is at the registry of an export that holds blobs.
+pub(crate) struct Blobs<'a> {
+    /// Blobs that are there as they are in the export.
+    pub(crate) same: &'a BTreeMap<String, u64>,
+    /// Layers that are unpacked in the export and compressed there, by their ids.
+    pub(crate) compressed: &'a BTreeMap<String, Layer>,
+}
+
+impl Blobs<'_> {
+    /// The layer in whose place another blob is there.
+    fn replaced(&self, digest: &str) -> Option<&Layer> {
+        self.compressed.get(digest).filter(|_| !self.same.contains_key(digest))
+    }
+
+    /// The manifest with the names of what is there.
+    fn anew(&self, manifest: Typed) -> Result<Typed, Error> {
+        let mut value = value(&manifest.body)?;
+        let mut changed = false;
+        for layer in value["layers"].as_array_mut().into_iter().flatten() {
+            let digest = layer["digest"].as_str().unwrap_or_default();
+            let Some(there) = self.replaced(digest) else { continue };
+            let docker = layer["mediaType"].as_str().is_some_and(|is| is.contains(".docker."));
+            let media_type = match (docker, there.compression) {
+                (true, Compression::Gzip) => MediaType::DOCKER_GZIP,
+                (false, Compression::Gzip) => MediaType::OCI_GZIP,
+                (_, Compression::Zstd) => MediaType::OCI_ZSTD,
+            };
+            layer["mediaType"] = media_type.into();
+            layer["digest"] = there.digest.clone().into();
+            layer["size"] = there.size.into();
+            changed = true;
+        }
+        Ok(if changed { typed(manifest.media_type, value.to_string().into()) } else { manifest })
+    }
+}
+
+/// The index with this manifest in the place of the one of that digest.
+fn renamed(index: Typed, digest: &str, manifest: &Typed) -> Result<Typed, Error> {
+    if manifest.digest == digest {
+        return Ok(index);
+    }
+    let mut value = value(&index.body)?;
+    for child in value["manifests"].as_array_mut().into_iter().flatten() {
+        if child["digest"] == digest {
+            child["digest"] = manifest.digest.clone().into();
+            child["size"] = manifest.body.len().into();
+        }
+    }
+    Ok(typed(index.media_type, value.to_string().into()))
+}
+
+fn value(body: &[u8]) -> Result<serde_json::Value, Error> {
+    serde_json::from_slice(body).map_err(|_| Error::Export("a manifest is of no known form"))
 }
 
 fn missing() -> Error {
@@ -254,17 +314,14 @@ fn document(documents: &Documents, of: &Descriptor) -> Result<Typed, Error> {
 }
 
 /// The small blobs of a manifest; an error if a large one is neither sent nor there.
-fn blobs(
-    documents: &Documents,
-    manifest: &Raw,
-    there: impl Fn(&str) -> bool,
-) -> Result<Vec<Small>, Error> {
+fn blobs(documents: &Documents, manifest: &Raw, there: &Blobs<'_>) -> Result<Vec<Small>, Error> {
     let mut small = Vec::new();
     for blob in manifest.config.iter().chain(&manifest.layers) {
         let hex = blob.digest.trim_start_matches("sha256:");
         match documents.get(&format!("blobs/sha256/{hex}")) {
             Some(body) => small.push(Small { digest: blob.digest.clone(), body: body.clone() }),
-            None if there(&blob.digest) => {}
+            None if there.same.contains_key(&blob.digest) => {}
+            None if there.replaced(&blob.digest).is_some() => {}
             None => return Err(missing()),
         }
     }

@@ -6,7 +6,7 @@ use slipway_engine::Reference;
 use slipway_registry::Fault;
 use slipway_shell::{Step, Ui};
 
-use crate::assemble::{self, Assembled, Typed};
+use crate::assemble::{self, Assembled, Blobs, Typed};
 use crate::attach::Attachment;
 use crate::direct::{self, Sent, There};
 use crate::engine_way::EngineWay;
@@ -218,7 +218,8 @@ impl Push<'_> {
         } else {
             let own = (self.image.os.as_str(), self.image.architecture.as_str());
             let wanted = (!self.plan.all_platforms).then_some(own);
-            assemble::as_it_is(&sent.documents, wanted, |digest| sent.blobs.contains_key(digest))?
+            let there = Blobs { same: &sent.blobs, compressed: &layers };
+            assemble::as_it_is(&sent.documents, wanted, &there)?
         };
         if self.plan.all_platforms && assembled.manifests.is_empty() {
             return Err(Error::OnePlatform { image: self.image.id.clone() });

@@ -64,7 +64,7 @@ fn layout() -> Documents {
     let mut children = Vec::new();
     for architecture in ["amd64", "arm64"] {
         let config = put(&mut documents, &json!({"architecture": architecture}));
-        let layer = json!({"mediaType": MediaType::OCI_GZIP, "digest": format!("l-{architecture}"), "size": 1});
+        let layer = json!({"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": format!("l-{architecture}"), "size": 1});
         let manifest =
             json!({"mediaType": MediaType::OCI_MANIFEST, "config": config, "layers": [layer]});
         let mut child = put(&mut documents, &manifest);
@@ -77,20 +77,59 @@ fn layout() -> Documents {
     documents
 }
 
+/// As if these blobs had been sent as they are, and these layers compressed.
+fn sent(same: &[&str], compressed: &[&str]) -> (BTreeMap<String, u64>, BTreeMap<String, Layer>) {
+    let same = same.iter().map(|digest| ((*digest).to_owned(), 1)).collect();
+    let layer = |id: &&str| {
+        let digest = format!("gzip of {id}");
+        ((*id).to_owned(), Layer::new(digest, 7, Compression::Gzip, None))
+    };
+    (same, compressed.iter().map(layer).collect())
+}
+
+fn taken(
+    wanted: Option<(&str, &str)>,
+    same: &[&str],
+    compressed: &[&str],
+) -> Result<Assembled, Error> {
+    let (same, compressed) = sent(same, compressed);
+    as_it_is(&layout(), wanted, &Blobs { same: &same, compressed: &compressed })
+}
+
 #[test]
 fn of_an_index_one_platform_or_all_are_taken() {
-    let one = as_it_is(&layout(), Some(("linux", "arm64")), |digest| digest == "l-arm64").unwrap();
+    let one = taken(Some(("linux", "arm64")), &["l-arm64"], &[]).unwrap();
     assert_eq!(one.root.media_type, MediaType::OCI_MANIFEST);
     assert_eq!((one.blobs.len(), one.manifests.len()), (1, 0));
-    let all = as_it_is(&layout(), None, |_| true).unwrap();
+    let all = taken(None, &["l-arm64", "l-amd64"], &[]).unwrap();
     assert_eq!(all.root.media_type, MediaType::OCI_INDEX);
     assert_eq!((all.blobs.len(), all.manifests.len()), (2, 2));
+    assert!(layout().values().any(|body| *body == all.root.body), "it is as it was");
+}
+
+#[test]
+fn a_layer_that_was_compressed_on_its_way_is_named_as_it_is_there() {
+    let one = taken(Some(("linux", "arm64")), &[], &["l-arm64"]).unwrap();
+    let manifest: Value = serde_json::from_slice(&one.root.body).unwrap();
+    let layer = json!({"mediaType": MediaType::OCI_GZIP, "digest": "gzip of l-arm64", "size": 7});
+    assert_eq!(manifest["layers"], json!([layer]));
+    assert_eq!(one.root.digest, digest(&one.root.body));
+
+    let all = taken(None, &["l-amd64"], &["l-arm64"]).unwrap();
+    let index: Value = serde_json::from_slice(&all.root.body).unwrap();
+    for (child, manifest) in index["manifests"].as_array().unwrap().iter().zip(&all.manifests) {
+        assert_eq!(child["digest"], manifest.digest);
+        assert_eq!(child["size"], manifest.body.len());
+    }
+    assert_eq!(all.manifests[1], one.root);
 }
 
 #[test]
 fn a_platform_that_is_not_there_is_told() {
-    let error = as_it_is(&layout(), None, |digest| digest == "l-amd64").unwrap_err();
+    let error = taken(None, &["l-amd64"], &[]).unwrap_err();
     assert!(matches!(error, Error::Export(PLATFORMS)), "{error}");
-    assert!(as_it_is(&layout(), Some(("linux", "s390x")), |_| true).is_err());
-    assert!(as_it_is(&Documents::new(), None, |_| true).is_err());
+    assert!(taken(Some(("linux", "s390x")), &["l-amd64", "l-arm64"], &[]).is_err());
+    let (same, compressed) = sent(&[], &[]);
+    let nothing = Blobs { same: &same, compressed: &compressed };
+    assert!(as_it_is(&Documents::new(), None, &nothing).is_err());
 }

@@ -221,8 +221,8 @@ async fn compressed_blobs_of_containerds_store_go_as_they_are() {
     let (sent, stored) = sent(export, &[], &There::default()).await;
     let sent = sent.unwrap();
     assert_eq!(stored.lock().unwrap()[&digest(&blob)], blob);
-    let there = |digest: &str| sent.blobs.contains_key(digest);
-    let root = assemble::as_it_is(&sent.documents, None, there).unwrap().root;
+    let there = assemble::Blobs { same: &sent.blobs, compressed: &sent.layers };
+    let root = assemble::as_it_is(&sent.documents, None, &there).unwrap().root;
     assert_eq!(root.digest, digest(&manifest));
 }
 
