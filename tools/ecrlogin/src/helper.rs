@@ -21,7 +21,8 @@ use crate::cache::Cache;
 use crate::docker::{HELPER, host_of};
 use crate::host::target;
 use crate::login::Login;
-use crate::token::Token;
+use crate::role::Role;
+use crate::token::{self, Token};
 use crate::{EcrLogin, Error, Options};
 
 /// What Docker takes for "there is no login", and goes on without one.
@@ -115,9 +116,15 @@ async fn get(url: &str, options: &Options, cache: &Cache<'_>) -> Result<Reply, F
     let (username, secret) = match cache.given(host) {
         Some(given) => (given.username, given.password),
         None => {
+            Role::check_none(options)?;
             let login = Login::new(options);
             let limit = options.timeout.0;
-            let token = cache.token(&target, &login, options, Duration::ZERO);
+            let token = async {
+                if options.cache == Some(false) {
+                    return token::fetch(&target, &login).await;
+                }
+                cache.token(&target, &login, options, Duration::ZERO).await
+            };
             match tokio::time::timeout(limit, token).await {
                 Ok(Ok(Token { username, password, .. })) => (username, password),
                 // Everybody may pull from there; only more of it with a login.

@@ -40,6 +40,7 @@ pub use repository::RepositoryError;
 use cache::Cache;
 use login::Login;
 use repository::{Care, Wish};
+use role::Role;
 use token::{Target, Token};
 use wanted::{Named, Wanted};
 
@@ -77,6 +78,13 @@ impl Tool for EcrLogin {
         document: &mut Document,
         context: &Context,
     ) -> Result<(), Failure> {
+        if options.command != Command::Login && context.on_terminal && !context.has_input.get() {
+            // What was done is told; a document would have nothing in it.
+            for text in [&context.text, &context.otherwise] {
+                // Set once, before anything else: it cannot be set already.
+                let _ = text.set(String::new());
+            }
+        }
         match options.command {
             Command::Login => log_in(options, document, context).await,
             Command::Logout => logins::remove(&options, document, context).await,
@@ -100,6 +108,7 @@ async fn log_in(
     let repository = repository(&options, &before, image.as_ref())?;
     let wanted = wanted::wanted(&options, Named::of(document, &before)?)?;
     check(&options, &wanted, context)?;
+    Role::check_none(&options)?;
     let wish = Wish::read(&options).map_err(Error::from)?;
 
     let login = Login::new(&options);
@@ -211,7 +220,7 @@ async fn tokens(
 ) -> Result<Vec<Token>, Error> {
     let one = async |target: &Target| match validity::kept(before, target, options.min_validity) {
         Some(token) => Ok(token),
-        None if options.cache => {
+        None if options.cache == Some(true) => {
             let at_least = options.min_validity.map(|least| least.0).unwrap_or_default();
             Cache::open(&context.ui).token(target, login, options, at_least).await
         }

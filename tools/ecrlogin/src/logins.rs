@@ -8,6 +8,7 @@ use slipway_shell::{Context, Ui};
 
 use crate::cache::Cache;
 use crate::docker::{self, Credentials, Kept};
+use crate::host::target;
 use crate::{Error, Options};
 
 /// Gives the logins of the document's section to Docker.
@@ -87,7 +88,12 @@ async fn remove_all(
     let path = directory.join("config.json");
     let path = path.display();
     let cache = Cache::open(&context.ui);
-    let mut hosts = options.registry.clone();
+    // Others have logins of other kinds there, which this tool has not made.
+    if let Some(host) = options.registry.iter().find(|host| target(host).is_none()) {
+        return Err(Error::NotEcr { host: host.clone() });
+    }
+    let given = options.registry.iter().map(|host| docker::host_of(host).to_owned());
+    let mut hosts: Vec<String> = given.collect();
     if hosts.is_empty() {
         hosts.extend(registry.host.clone());
         hosts.extend(registry.others.iter().map(|other| other.host.clone()));
@@ -96,6 +102,7 @@ async fn remove_all(
         hosts = docker::read(&directory)?.ecr_logins();
         hosts.extend(cache.list().into_iter().map(|(host, _)| host));
     }
+    hosts.retain(|host| options.means(host));
     hosts.sort_unstable();
     hosts.dedup();
     if hosts.is_empty() {

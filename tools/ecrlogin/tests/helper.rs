@@ -267,6 +267,20 @@ fn a_token_that_is_of_no_use_is_not_kept() {
 }
 
 #[test]
+fn nothing_is_kept_where_that_is_not_wanted() {
+    let machine = Machine::new();
+    let get = |value: &str| {
+        let mut command = machine.command("docker-credential-ecrlogin");
+        let output = send(command.env("ECRLOGIN_CACHE", value).arg("get"), HOST);
+        let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+        answer["Secret"].as_str().unwrap().to_owned()
+    };
+    assert_eq!([get("false"), get("false")], ["token-1", "token-2"]);
+    assert!(machine.kept().is_empty());
+    assert_eq!([get("true"), get("false"), machine.get()], ["token-3", "token-4", "token-3"]);
+}
+
+#[test]
 fn other_registries_are_for_others() {
     let machine = Machine::new();
     for host in ["https://index.docker.io/v1/", "quay.io", "localhost:5000"] {
