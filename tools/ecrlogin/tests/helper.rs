@@ -357,6 +357,13 @@ fn the_public_registry_needs_no_login() {
     command.env_remove("AWS_ACCESS_KEY_ID").arg("get");
     let output = send(&mut command, "public.ecr.aws");
     assert_eq!((output.status.code(), text(&output.stdout).as_str()), (Some(1), NOT_FOUND));
+    assert!(output.stderr.is_empty(), "{output:?}");
+
+    // Credentials that are of no use there, as those of another partition are, stop no pull.
+    machine.endpoint.life.store(-1, Ordering::SeqCst);
+    let output = machine.call("get", "public.ecr.aws");
+    assert_eq!((output.status.code(), text(&output.stdout).as_str()), (Some(1), NOT_FOUND));
+    assert!(text(&output.stderr).contains("warning: no login for public.ecr.aws"), "{output:?}");
 }
 
 #[test]
