@@ -149,6 +149,9 @@ fn repository(
     image: Option<&Image>,
 ) -> Result<Option<String>, Error> {
     let given = options.repository.clone();
+    if let Some(name) = &given {
+        repository::check_name(name).map_err(Error::from)?;
+    }
     if !options.ensure_repository {
         return Ok(given.or_else(|| before.repository.clone()));
     }

@@ -60,3 +60,13 @@ fn a_directory_after_a_blank_is_told() {
     let error = failed(&["--format", "json"], &KEYS, 2, "usage");
     assert!(error["hint"].as_str().unwrap().contains("docker-credential"), "{error}");
 }
+
+#[test]
+fn a_repository_is_named_without_its_registry() {
+    let endpoint = Endpoint::new(&[TOKEN]);
+    let name = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/web";
+    let args = ["--endpoint-url", &endpoint.url, "--ensure-repository", "--repository", name];
+    let error = failed(&args, &KEYS, 2, "usage");
+    assert!(error["hint"].as_str().unwrap().contains("does not belong to it"), "{error}");
+    assert!(endpoint.asked().is_empty());
+}
