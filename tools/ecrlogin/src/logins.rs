@@ -102,11 +102,13 @@ async fn remove_all(
         hosts = docker::read(&directory)?.ecr_logins();
         hosts.extend(cache.list().into_iter().map(|(host, _)| host));
     }
+    let all = hosts.len();
     hosts.retain(|host| options.means(host));
     hosts.sort_unstable();
     hosts.dedup();
     if hosts.is_empty() {
-        context.ui.say(&format!("no login to Amazon ECR is in {path}"));
+        let such = if all == 0 { "" } else { "such " };
+        context.ui.say(&format!("no {such}login to Amazon ECR is in {path}"));
     }
     for host in &hosts {
         cache.forget(host)?;

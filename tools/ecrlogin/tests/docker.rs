@@ -79,6 +79,20 @@ fn the_helper_is_removed_from_the_registries_that_are_meant() {
     assert_eq!(left(&["--registry", "quay.io"]), [ONE, OTHER, "quay.io"]);
 }
 
+#[test]
+fn nothing_of_that_kind_is_told_from_nothing() {
+    let machine = Machine::new();
+    let told = |args: &[&str]| String::from_utf8(machine.run(args).stderr).unwrap();
+    let elsewhere = ["logout", "--region", "us-west-1"];
+    assert!(told(&elsewhere).contains("no such login"), "{}", told(&elsewhere));
+    let elsewhere = ["remove-helper", "--region", "us-west-1"];
+    assert!(told(&elsewhere).contains("for no such registry"), "{}", told(&elsewhere));
+    assert!(told(&["logout"]).contains("login removed"));
+    assert!(told(&["logout"]).contains("no login"));
+    assert!(told(&["remove-helper"]).contains("no longer names"));
+    assert!(told(&["remove-helper"]).contains("for no registry"));
+}
+
 /// What was written, as far as it is known.
 #[derive(Clone, Default)]
 struct Written(Arc<Mutex<Vec<u8>>>);
