@@ -87,7 +87,11 @@ impl Tool for EcrLogin {
         }
         match options.command {
             Command::Login => log_in(options, document, context).await,
-            Command::Logout => logins::remove(&options, document, context).await,
+            Command::Logout => {
+                let doing = || "logging Docker out".to_owned();
+                let work = logins::remove(&options, document, context);
+                within(options.timeout, doing, work).await
+            }
             Command::InstallHelper => install::install(&options, document, context).await,
             Command::RemoveHelper => Ok(install::remove(&options, context).await?),
         }
@@ -112,22 +116,35 @@ async fn log_in(
     let wish = Wish::read(&options).map_err(Error::from)?;
 
     let login = Login::new(&options);
-    let limit = options.timeout;
-    let working = registry(&options, &before, (repository, &wish), wanted, &login, context);
-    let (registry, token) = match tokio::time::timeout(limit.0, working).await {
-        Ok(result) => result?,
-        Err(_) => return Err(Error::Deadline { limit, doing: login.last_doing() }.into()),
-    };
-    match format::text(options.format, &token) {
-        Some(text) => {
-            let _ = context.text.set(text);
+    within(options.timeout, || login.last_doing(), async {
+        let wish = (repository, &wish);
+        let (registry, token) = registry(&options, &before, wish, wanted, &login, context).await?;
+        match format::text(options.format, &token) {
+            Some(text) => {
+                let _ = context.text.set(text);
+            }
+            None => document.set(&registry),
         }
-        None => document.set(&registry),
+        if options.logs_docker_in() {
+            login.doing("logging Docker in".to_owned());
+            logins::add(&options, &registry, context).await?;
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// Ends the work at the deadline.
+async fn within(
+    limit: Span,
+    doing: impl FnOnce() -> String,
+    work: impl Future<Output = Result<(), Failure>>,
+) -> Result<(), Failure> {
+    // Boxed, since futures nest deeper here than the compiler follows.
+    match tokio::time::timeout(limit.0, Box::pin(work)).await {
+        Ok(result) => result,
+        Err(_) => Err(Error::Deadline { limit, doing: doing() }.into()),
     }
-    if options.logs_docker_in() {
-        logins::add(&options, &registry, context).await?;
-    }
-    Ok(())
 }
 
 /// Refuses what cannot be printed before anybody is asked.

@@ -5,6 +5,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Output};
 use std::sync::{Arc, Mutex};
 
@@ -30,10 +31,15 @@ impl Machine {
         Self(home)
     }
 
-    fn run(&self, args: &[&str]) -> Output {
+    fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ecrlogin"));
         command.env_clear().env("HOME", self.0.path()).env("DOCKER_CONFIG", self.0.path());
-        command.arg("--no-input").args(args).output().unwrap()
+        command.arg("--no-input");
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        self.command().args(args).output().unwrap()
     }
 
     /// The registries that are left in a part of the configuration after this.
@@ -91,6 +97,23 @@ fn nothing_of_that_kind_is_told_from_nothing() {
     assert!(told(&["logout"]).contains("no login"));
     assert!(told(&["remove-helper"]).contains("no longer names"));
     assert!(told(&["remove-helper"]).contains("for no registry"));
+}
+
+#[test]
+fn a_helper_that_hangs_is_waited_for_until_the_deadline() {
+    let machine = Machine::new();
+    let path = machine.0.path().join("docker-credential-pass");
+    fs::write(&path, "#!/bin/sh\nexec tail -f /dev/null\n").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    let config = json!({"credsStore": "pass", "auths": {ONE: {}}});
+    fs::write(machine.0.path().join("config.json"), config.to_string()).unwrap();
+    let mut command = machine.command();
+    command.env("PATH", format!("{}:/usr/bin:/bin", machine.0.path().display()));
+    let output = command.args(["logout", "--timeout", "300ms"]).output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(124), "{told}");
+    assert!(told.contains("no answer within 300ms"), "{told}");
+    assert_eq!(machine.registries("auths"), [ONE], "it may have it still");
 }
 
 /// What was written, as far as it is known.
