@@ -98,16 +98,18 @@ async fn remove_all(
         hosts.extend(registry.host.clone());
         hosts.extend(registry.others.iter().map(|other| other.host.clone()));
     }
+    let mut such = "";
     if hosts.is_empty() {
         hosts = docker::read(&directory)?.ecr_logins();
         hosts.extend(cache.list().into_iter().map(|(host, _)| host));
+        // Of a document all are meant: what chose the image's registry did not choose the others.
+        let all = hosts.len();
+        hosts.retain(|host| options.means(host));
+        such = if all == 0 { "" } else { "such " };
     }
-    let all = hosts.len();
-    hosts.retain(|host| options.means(host));
     hosts.sort_unstable();
     hosts.dedup();
     if hosts.is_empty() {
-        let such = if all == 0 { "" } else { "such " };
         context.ui.say(&format!("no {such}login to Amazon ECR is in {path}"));
     }
     for host in &hosts {

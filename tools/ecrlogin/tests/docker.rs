@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt as _;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
@@ -65,6 +65,24 @@ fn logout_is_from_the_registries_that_are_meant() {
     assert_eq!(left(&["--registry-id", "123456789012"]), [OTHER, "quay.io"]);
     assert_eq!(left(&["--region", "us-east-1"]), [ONE, "quay.io"]);
     assert_eq!(left(&["--region", "us-west-1"]), [ONE, OTHER, "quay.io"]);
+}
+
+#[test]
+fn logout_at_the_end_of_a_pipe_is_from_all_that_the_pipe_logged_in_to() {
+    let machine = Machine::new();
+    let registry = json!({"host": ONE, "others": [{"host": OTHER, "password": "canary"}]});
+    let settings = json!({"ecrlogin": {"registry_id": "123456789012", "region": "eu-central-1"}});
+    let document =
+        json!({"schema": "slipway.release/v1", "settings": settings, "registry": registry});
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ecrlogin"));
+    command.env_clear().env("HOME", machine.0.path()).env("DOCKER_CONFIG", machine.0.path());
+    command.arg("logout").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(document.to_string().as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert!(!String::from_utf8(output.stdout).unwrap().contains("canary"));
+    assert_eq!(machine.registries("auths"), ["quay.io"]);
 }
 
 #[test]
