@@ -101,4 +101,12 @@ fn a_token_that_ran_out_is_renewed_once_if_aws_credentials_are_there() {
     let bad = Run::of(&with_input(&mut site.tool(), &bare.to_string()));
     let bad = bad.bad("imgpush", 4, "registry_denied");
     assert_eq!(bad.document["error"]["retryable"], json!(false));
+    let why = "there are no fresh credentials: no AWS credentials were found";
+    assert!(bad.told.contains(why), "{}", bad.told);
+    // As whom AWS is asked is said once, in the document; what else ecrlogin does there is not done.
+    let mut role = bare;
+    role["settings"]["ecrlogin"] = json!({"assume_role": "push", "registry": "quay.io"});
+    let bad = Run::of(&with_input(&mut command, &role.to_string()));
+    let bad = bad.bad("imgpush", 4, "registry_denied");
+    assert!(bad.told.contains("push is not the ARN of a role"), "{}", bad.told);
 }

@@ -21,6 +21,7 @@ use aws_credential_types::provider::ProvideCredentials;
 use aws_credential_types::provider::error::CredentialsError;
 
 use crate::Error;
+use crate::host::is_region;
 use crate::login::Login;
 use crate::sources::{Source, broken, environment, why};
 
@@ -134,7 +135,7 @@ impl Search<'_> {
 pub(crate) async fn region(login: &Login) -> Result<String, Error> {
     for name in ["AWS_REGION", "AWS_DEFAULT_REGION"] {
         if let Some(region) = environment(name) {
-            return Ok(region);
+            return checked(region, name);
         }
     }
     let config = providers(login);
@@ -142,15 +143,23 @@ pub(crate) async fn region(login: &Login) -> Result<String, Error> {
     if let Some(name) = &login.profile {
         profile = profile.profile_name(name);
     }
+    let source = Source::profile(login).to_string();
     if let Some(region) = profile.build().region().await {
-        return Ok(region.to_string());
+        return checked(region.to_string(), &source);
     }
     let instance =
         ImdsRegionProvider::builder().configure(&config).imds_client(imds(login)).build();
     if let Some(region) = instance.region().await {
         return Ok(region.to_string());
     }
-    let profile = Source::profile(login).to_string();
-    let tried = ["--region", "the registry's host name", "AWS_REGION", &profile, "the instance"];
+    let tried = ["--region", "the registry's host name", "AWS_REGION", &source, "the instance"];
     Err(Error::NoRegion { tried: tried.map(str::to_owned).to_vec() })
+}
+
+/// A name that is none would become a host name that nobody has, or somebody else.
+fn checked(region: String, source: &str) -> Result<String, Error> {
+    if is_region(&region) {
+        return Ok(region);
+    }
+    Err(Error::BadRegion { region: format!("{region} (of {source})") })
 }

@@ -1,6 +1,6 @@
 //! What can go wrong, and what it means for the exit code.
 
-use std::borrow::Cow;
+mod hint;
 
 use serde_json::{Value, json};
 use slipway_release::{Code, Failure};
@@ -14,25 +14,25 @@ use crate::{DockerError, RepositoryError};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// `--registry` is no ECR registry.
-    #[error("{host} is not the host name of an Amazon ECR registry")]
+    #[error("{} is not the host name of an Amazon ECR registry", told(host))]
     NotEcr {
         /// What was given.
         host: String,
     },
     /// `--registry-id` is no account.
-    #[error("{account} is not an AWS account: an account has twelve digits")]
+    #[error("{} is not an AWS account: an account has twelve digits", told(account))]
     BadAccount {
         /// What was given.
         account: String,
     },
     /// `--region` is no region.
-    #[error("{region} is not an AWS region")]
+    #[error("{} is not an AWS region", told(region))]
     BadRegion {
         /// What was given.
         region: String,
     },
     /// `--assume-role` is no role.
-    #[error("{arn} is not the ARN of a role")]
+    #[error("{} is not the ARN of a role", told(arn))]
     BadRole {
         /// What was given.
         arn: String,
@@ -42,6 +42,12 @@ pub enum Error {
     BadSession {
         /// What was given.
         name: String,
+    },
+    /// An option that says something about a role, where there is none.
+    #[error("{option} is for --assume-role, which was not given")]
+    NoRole {
+        /// The option.
+        option: &'static str,
     },
     /// An output form that has room for one registry.
     #[error("--format {format} is for one registry, but {count} were asked for")]
@@ -215,6 +221,11 @@ pub enum Error {
     },
 }
 
+/// A value that people gave. One that is empty, as a variable of a CI job may be, would not be seen.
+fn told(given: &str) -> &str {
+    if given.is_empty() { "an empty value" } else { given }
+}
+
 fn listed(tried: &[(String, String)]) -> String {
     tried.iter().map(|(source, why)| format!("{source} ({why})")).collect::<Vec<_>>().join(", ")
 }
@@ -284,6 +295,7 @@ impl Error {
             | Self::BadRegion { .. }
             | Self::BadRole { .. }
             | Self::BadSession { .. }
+            | Self::NoRole { .. }
             | Self::OneOnly { .. }
             | Self::NotAPipe { .. }
             | Self::PublicRepository { .. }
@@ -328,80 +340,9 @@ impl Error {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let mut failure = Failure::new(error.code(), error.to_string())
-            .hint(hint(&error))
+            .hint(hint::hint(&error))
             .retryable(error.is_retryable());
         failure.evidence = error.evidence();
         failure
     }
-}
-
-fn hint(error: &Error) -> Cow<'static, str> {
-    Cow::Borrowed(match error {
-        Error::BrokenCredentials { sso: Some(profile), .. } => {
-            return Cow::Owned(format!("aws sso login --profile {profile}"));
-        }
-        Error::Invalid { opt_in: true, region, .. } => {
-            return Cow::Owned(format!(
-                "{region} knows keys only of accounts that enabled it: is it enabled \
-                 (aws account enable-region --region-name {region})? else the keys may be deleted \
-                 or mistyped"
-            ));
-        }
-        Error::RegionDisabled { region, .. } => {
-            return Cow::Owned(format!("aws account enable-region --region-name {region}"));
-        }
-        Error::Denied { action, denial, .. } => return denied_hint(action, denial.as_ref()),
-        Error::NotEcr { .. } => {
-            "it looks like 123456789012.dkr.ecr.eu-central-1.amazonaws.com, or is public.ecr.aws; other registries need no ecrlogin"
-        }
-        Error::BadAccount { .. } => "--registry-id takes one account; repeat it for several",
-        Error::Conflict { .. } => "give one of the two only",
-        Error::BadRegion { .. } => "a region looks like eu-central-1",
-        Error::BadRole { .. } => "it looks like arn:aws:iam::123456789012:role/NAME",
-        Error::BadSession { .. } => "leave --session-name out, or give such a name",
-        Error::OneOnly { .. } => "the document holds them all: leave --format out",
-        Error::NotAPipe { .. } => "pipe it into what reads it, or give --reveal",
-        Error::PublicRepository { .. } => {
-            "aws ecr-public create-repository --region us-east-1 creates it"
-        }
-        Error::NoRegion { .. } => "give --region, or set AWS_REGION",
-        Error::NoCredentials { .. } => {
-            "give the machine a role that may call ecr:GetAuthorizationToken, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a --profile"
-        }
-        Error::EmptyProfile { .. } => "`aws configure list-profiles` lists the profiles there are",
-        Error::BrokenCredentials { .. } => "mend that source, or choose another with --profile",
-        Error::RepositoryUnnamed => "give --repository NAME, or run imgbuild earlier in the pipe",
-        Error::Invalid { code, .. } if code.starts_with("ExpiredToken") => {
-            "temporary keys end after some hours: get new ones from where these are from"
-        }
-        Error::Invalid { .. } => "the keys may be deleted or mistyped",
-        Error::ClockSkew { .. } => "set this machine's clock, as with `chronyc makestep`",
-        Error::Unreachable { .. } => {
-            "look at the network, a proxy (HTTPS_PROXY), and whether the region exists; a VPC without a way out needs the endpoint com.amazonaws.REGION.ecr.api"
-        }
-        Error::Deadline { .. } => "look at the network, or give more --timeout",
-        Error::Aws { transient: true, .. } => "try again in a while",
-        Error::Aws { .. } => "the code is in the ECR API Reference, under Common Errors",
-        Error::Repository(error) => error.hint(),
-        Error::Docker(error) => error.hint(),
-        Error::NoCache | Error::Cache { .. } => {
-            "tokens are kept in $XDG_CACHE_HOME/slipway/ecrlogin, else below ~/.cache"
-        }
-        Error::BadToken { .. } | Error::NoKeys { .. } => {
-            "is the endpoint one of Amazon's? look at AWS_ENDPOINT_URL"
-        }
-    })
-}
-
-fn denied_hint(action: &str, denial: Option<&Denial>) -> Cow<'static, str> {
-    let explicit = denial.and_then(|denial| denial.why.as_deref()).unwrap_or_default();
-    Cow::Borrowed(if explicit.contains("explicit deny") {
-        "a policy denies it outright, which no other policy can allow: change the one that it names"
-    } else if action.starts_with("sts:") {
-        "both sides have to allow it: the principal's policy sts:AssumeRole on the role, and the role's trust policy the principal (and its external id, --external-id; a role that wants MFA is for the AWS CLI)"
-    } else if action.starts_with("ecr-public:") {
-        "let the principal's policy allow ecr-public:GetAuthorizationToken and sts:GetServiceBearerToken on Resource \"*\"; pulling needs no login"
-    } else {
-        "let the principal's policy allow it; GetAuthorizationToken needs Resource \"*\""
-    })
 }

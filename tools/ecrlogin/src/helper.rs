@@ -21,7 +21,8 @@ use crate::cache::Cache;
 use crate::docker::{HELPER, host_of};
 use crate::host::target;
 use crate::login::Login;
-use crate::token::Token;
+use crate::role::Role;
+use crate::token::{self, Target, Token};
 use crate::{EcrLogin, Error, Options};
 
 /// What Docker takes for "there is no login", and goes on without one.
@@ -73,7 +74,7 @@ pub(crate) async fn serve(
     };
     let cache = Cache::open(ui);
     match action {
-        "get" => get(&input()?, &options, &cache).await,
+        "get" => get(&input()?, &options, &cache, ui).await,
         "store" => store(&input()?, &cache),
         "erase" => erase(&input()?, &cache),
         "list" => {
@@ -106,7 +107,7 @@ fn input() -> Result<String, Failure> {
     Ok(text.trim().to_owned())
 }
 
-async fn get(url: &str, options: &Options, cache: &Cache<'_>) -> Result<Reply, Failure> {
+async fn get(url: &str, options: &Options, cache: &Cache<'_>, ui: &Ui) -> Result<Reply, Failure> {
     if url.is_empty() {
         return Ok(refused(NO_URL));
     }
@@ -114,28 +115,37 @@ async fn get(url: &str, options: &Options, cache: &Cache<'_>) -> Result<Reply, F
     let Some(target) = target(host) else { return Ok(refused(NOT_FOUND)) };
     let (username, secret) = match cache.given(host) {
         Some(given) => (given.username, given.password),
-        None => {
-            let login = Login::new(options);
-            let limit = options.timeout.0;
-            let token = cache.token(&target, &login, options, Duration::ZERO);
-            match tokio::time::timeout(limit, token).await {
-                Ok(Ok(Token { username, password, .. })) => (username, password),
-                // Everybody may pull from there; only more of it with a login.
-                Ok(Err(error)) if target.public && error.is_no_credentials() => {
-                    return Ok(refused(NOT_FOUND));
+        None => match ask(&target, options, cache).await {
+            Ok(Token { username, password, .. }) => (username, password),
+            // Everybody may pull from there; only more of it with a login. A build would fail here.
+            Err(error) if target.public => {
+                if !error.is_no_credentials() {
+                    ui.warn(&format!("no login for {host}, which is used without one: {error}"));
                 }
-                Ok(Err(error)) => return Err(about(host, error)),
-                Err(_) => {
-                    let (limit, doing) = (options.timeout, login.last_doing());
-                    return Err(about(host, Error::Deadline { limit, doing }));
-                }
+                return Ok(refused(NOT_FOUND));
             }
-        }
+            Err(error) => return Err(about(host, error)),
+        },
     };
     let answer = Credentials { server_url: url.to_owned(), username, secret };
     let text = serde_json::to_string(&answer);
     let text = text.map_err(|error| Failure::new(Code::Internal, error.to_string()))?;
     Ok(done(text + "\n"))
+}
+
+/// Asks for a token, or takes one that is kept.
+async fn ask(target: &Target, options: &Options, cache: &Cache<'_>) -> Result<Token, Error> {
+    Role::check_none(options)?;
+    let login = Login::new(options);
+    let limit = options.timeout;
+    let token = async {
+        if options.cache == Some(false) {
+            return token::fetch(target, &login).await;
+        }
+        cache.token(target, &login, options, Duration::ZERO).await
+    };
+    let token = tokio::time::timeout(limit.0, token).await;
+    token.unwrap_or_else(|_| Err(Error::Deadline { limit, doing: login.last_doing() }))
 }
 
 /// Docker may ask for several registries in one command: the failure tells for which one.

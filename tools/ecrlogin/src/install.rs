@@ -83,12 +83,14 @@ async fn name_in(directory: &Path, host: &str, name: &str, ui: &Ui) -> Result<()
 pub(crate) async fn remove(options: &Options, context: &Context) -> Result<(), Error> {
     let directory = docker::directory(options.docker_directory())?;
     let path = directory.join("config.json");
-    let mut hosts = docker::read(&directory)?.hosts_of(is_ours);
-    if !options.registry.is_empty() {
-        hosts.retain(|host| options.registry.contains(host));
-    }
+    let own = options.profile.as_deref().map(|profile| helper_name(Some(profile))).transpose()?;
+    let is_meant = |helper: &str| own.as_ref().map_or_else(|| is_ours(helper), |own| own == helper);
+    let config = docker::read(&directory)?;
+    let mut hosts = config.hosts_of(is_meant);
+    hosts.retain(|host| options.means(host));
     if hosts.is_empty() {
-        context.ui.say(&format!("{} names ecrlogin for no registry", path.display()));
+        let such = if config.hosts_of(is_ours).is_empty() { "" } else { "such " };
+        context.ui.say(&format!("{} names ecrlogin for no {such}registry", path.display()));
         return Ok(());
     }
     docker::edit(&directory, |config| hosts.iter().for_each(|host| config.remove_helper(host)))

@@ -40,6 +40,7 @@ pub use repository::RepositoryError;
 use cache::Cache;
 use login::Login;
 use repository::{Care, Wish};
+use role::Role;
 use token::{Target, Token};
 use wanted::{Named, Wanted};
 
@@ -77,9 +78,20 @@ impl Tool for EcrLogin {
         document: &mut Document,
         context: &Context,
     ) -> Result<(), Failure> {
+        if options.command != Command::Login && context.on_terminal && !context.has_input.get() {
+            // What was done is told; a document would have nothing in it.
+            for text in [&context.text, &context.otherwise] {
+                // Set once, before anything else: it cannot be set already.
+                let _ = text.set(String::new());
+            }
+        }
         match options.command {
             Command::Login => log_in(options, document, context).await,
-            Command::Logout => logins::remove(&options, document, context).await,
+            Command::Logout => {
+                let doing = || "logging Docker out".to_owned();
+                let work = logins::remove(&options, document, context);
+                within(options.timeout, doing, work).await
+            }
             Command::InstallHelper => install::install(&options, document, context).await,
             Command::RemoveHelper => Ok(install::remove(&options, context).await?),
         }
@@ -100,25 +112,39 @@ async fn log_in(
     let repository = repository(&options, &before, image.as_ref())?;
     let wanted = wanted::wanted(&options, Named::of(document, &before)?)?;
     check(&options, &wanted, context)?;
+    Role::check_none(&options)?;
     let wish = Wish::read(&options).map_err(Error::from)?;
 
     let login = Login::new(&options);
-    let limit = options.timeout;
-    let working = registry(&options, &before, (repository, &wish), wanted, &login, context);
-    let (registry, token) = match tokio::time::timeout(limit.0, working).await {
-        Ok(result) => result?,
-        Err(_) => return Err(Error::Deadline { limit, doing: login.last_doing() }.into()),
-    };
-    match format::text(options.format, &token) {
-        Some(text) => {
-            let _ = context.text.set(text);
+    within(options.timeout, || login.last_doing(), async {
+        let wish = (repository, &wish);
+        let (registry, token) = registry(&options, &before, wish, wanted, &login, context).await?;
+        match format::text(options.format, &token) {
+            Some(text) => {
+                let _ = context.text.set(text);
+            }
+            None => document.set(&registry),
         }
-        None => document.set(&registry),
+        if options.logs_docker_in() {
+            login.doing("logging Docker in".to_owned());
+            logins::add(&options, &registry, context).await?;
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// Ends the work at the deadline.
+async fn within(
+    limit: Span,
+    doing: impl FnOnce() -> String,
+    work: impl Future<Output = Result<(), Failure>>,
+) -> Result<(), Failure> {
+    // Boxed, since futures nest deeper here than the compiler follows.
+    match tokio::time::timeout(limit.0, Box::pin(work)).await {
+        Ok(result) => result,
+        Err(_) => Err(Error::Deadline { limit, doing: doing() }.into()),
     }
-    if options.logs_docker_in() {
-        logins::add(&options, &registry, context).await?;
-    }
-    Ok(())
 }
 
 /// Refuses what cannot be printed before anybody is asked.
@@ -140,6 +166,9 @@ fn repository(
     image: Option<&Image>,
 ) -> Result<Option<String>, Error> {
     let given = options.repository.clone();
+    if let Some(name) = &given {
+        repository::check_name(name).map_err(Error::from)?;
+    }
     if !options.ensure_repository {
         return Ok(given.or_else(|| before.repository.clone()));
     }
@@ -211,7 +240,7 @@ async fn tokens(
 ) -> Result<Vec<Token>, Error> {
     let one = async |target: &Target| match validity::kept(before, target, options.min_validity) {
         Some(token) => Ok(token),
-        None if options.cache => {
+        None if options.cache == Some(true) => {
             let at_least = options.min_validity.map(|least| least.0).unwrap_or_default();
             Cache::open(&context.ui).token(target, login, options, at_least).await
         }

@@ -8,6 +8,7 @@ use slipway_shell::{Context, Ui};
 
 use crate::cache::Cache;
 use crate::docker::{self, Credentials, Kept};
+use crate::host::target;
 use crate::{Error, Options};
 
 /// Gives the logins of the document's section to Docker.
@@ -87,19 +88,29 @@ async fn remove_all(
     let path = directory.join("config.json");
     let path = path.display();
     let cache = Cache::open(&context.ui);
-    let mut hosts = options.registry.clone();
+    // Others have logins of other kinds there, which this tool has not made.
+    if let Some(host) = options.registry.iter().find(|host| target(host).is_none()) {
+        return Err(Error::NotEcr { host: host.clone() });
+    }
+    let given = options.registry.iter().map(|host| docker::host_of(host).to_owned());
+    let mut hosts: Vec<String> = given.collect();
     if hosts.is_empty() {
         hosts.extend(registry.host.clone());
         hosts.extend(registry.others.iter().map(|other| other.host.clone()));
     }
+    let mut such = "";
     if hosts.is_empty() {
         hosts = docker::read(&directory)?.ecr_logins();
         hosts.extend(cache.list().into_iter().map(|(host, _)| host));
+        // Of a document all are meant: what chose the image's registry did not choose the others.
+        let all = hosts.len();
+        hosts.retain(|host| options.means(host));
+        such = if all == 0 { "" } else { "such " };
     }
     hosts.sort_unstable();
     hosts.dedup();
     if hosts.is_empty() {
-        context.ui.say(&format!("no login to Amazon ECR is in {path}"));
+        context.ui.say(&format!("no {such}login to Amazon ECR is in {path}"));
     }
     for host in &hosts {
         cache.forget(host)?;

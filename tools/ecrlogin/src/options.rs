@@ -9,6 +9,9 @@ use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use slipway_shell::Span;
 
+use crate::docker::host_of;
+use crate::host::target;
+
 /// Gets registry credentials from Amazon ECR and adds them to the release document
 ///
 /// Credentials for AWS come from the environment, the shared configuration files (profiles, SSO,
@@ -43,7 +46,7 @@ pub struct Options {
     #[arg(long, value_name = "ARN")]
     pub assume_role: Option<String>,
     /// What the role's session is called in CloudTrail
-    #[arg(long, value_name = "NAME", default_value = "ecrlogin")]
+    #[arg(long, value_name = "NAME", default_value = SESSION)]
     pub session_name: String,
     /// The external id that the role's trust policy asks for
     #[arg(long, value_name = "ID")]
@@ -63,9 +66,17 @@ pub struct Options {
     /// What to print
     #[arg(long, value_enum, default_value_t = Format::Document)]
     pub format: Format,
-    /// Keep the token on this machine, and use one that is kept for the first half of its life
-    #[arg(long)]
-    pub cache: bool,
+    /// Keep the token on this machine, and use one that is kept for the first half of its life;
+    /// Docker's credential helper does so unless this is false
+    #[arg(
+        long,
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        hide_possible_values = true
+    )]
+    pub cache: Option<bool>,
     /// The deadline for all of it
     #[arg(long, value_name = "DURATION", default_value_t = Span::secs(30))]
     pub timeout: Span,
@@ -105,10 +116,25 @@ pub struct Options {
     pub helper_dir: Option<String>,
 }
 
+/// What a role's session is called if nothing else is said.
+pub(crate) const SESSION: &str = "ecrlogin";
+
 /// The value of `--docker-config` that is no directory.
 const DEFAULT_DIRECTORY: &str = "default";
 
 impl Options {
+    /// Whether a registry is one of those that the options speak of: all, if they say nothing.
+    pub(crate) fn means(&self, host: &str) -> bool {
+        let target = target(host);
+        let account = target.as_ref().and_then(|target| target.account.as_ref());
+        let region = target.as_ref().and_then(|target| target.region.as_ref());
+        let named = |given: &String| host_of(given) == host;
+        (self.registry.is_empty() || self.registry.iter().any(named))
+            && (self.registry_id.is_empty()
+                || account.is_some_and(|it| self.registry_id.contains(it)))
+            && self.region.as_ref().is_none_or(|given| region == Some(given))
+    }
+
     /// The directory that `--docker-config` names, if it is a certain one.
     pub(crate) fn docker_directory(&self) -> Option<&str> {
         self.docker_config

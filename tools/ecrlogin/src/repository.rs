@@ -11,7 +11,7 @@ mod wish;
 
 pub(crate) use api::ensure;
 pub use error::RepositoryError;
-pub(crate) use wish::{Encryption, Wish};
+pub(crate) use wish::{Encryption, Wish, check_name};
 
 use serde_json::Value;
 use slipway_release::RepositoryDifference;
@@ -32,8 +32,8 @@ impl Care {
         let mut lines = vec![(false, format!("repository {name} {state}"))];
         lines.extend(self.differences.iter().map(|difference| {
             let RepositoryDifference { setting, wanted, found, reconciled } = difference;
-            let found = shown(setting, found.as_ref());
-            let wanted = shown(setting, Some(wanted));
+            let found = shown(setting, found.as_ref(), "another");
+            let wanted = shown(setting, Some(wanted), "the given one");
             if *reconciled {
                 return (
                     false,
@@ -52,10 +52,10 @@ impl Care {
 }
 
 /// A value for people. A policy is too long for a line.
-fn shown(setting: &str, value: Option<&Value>) -> String {
+fn shown(setting: &str, value: Option<&Value>, policy: &str) -> String {
     match value {
         None => "none".to_owned(),
-        Some(_) if setting == compare::LIFECYCLE_POLICY => "another".to_owned(),
+        Some(_) if setting == compare::LIFECYCLE_POLICY => policy.to_owned(),
         Some(Value::Bool(true)) => "on".to_owned(),
         Some(Value::Bool(false)) => "off".to_owned(),
         Some(Value::String(text)) => text.clone(),

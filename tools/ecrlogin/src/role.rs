@@ -6,6 +6,7 @@ use aws_sdk_ecr::config::Region;
 
 use crate::answer::classify;
 use crate::chain::Found;
+use crate::options::SESSION;
 use crate::{Error, Options};
 
 /// Which role, and as what it is assumed.
@@ -26,6 +27,20 @@ impl Role {
             session: options.session_name.clone(),
             external_id: options.external_id.clone(),
         })
+    }
+
+    /// Refuses an option that belongs to a role where none is asked for: whoever gives one means
+    /// another identity than the one that would be used.
+    pub(crate) fn check_none(options: &Options) -> Result<(), Error> {
+        let session = options.session_name != SESSION;
+        for (option, given) in
+            [("--external-id", options.external_id.is_some()), ("--session-name", session)]
+        {
+            if given && options.assume_role.is_none() {
+                return Err(Error::NoRole { option });
+            }
+        }
+        Ok(())
     }
 
     /// Refuses what cannot be right before anybody is asked. The limits are those of AssumeRole in

@@ -12,6 +12,8 @@ use crate::{Error, Options};
 pub(crate) struct Named {
     /// Where the image is, or goes to.
     pub(crate) own: Option<Target>,
+    /// Whether that is so by a name that the image has, and not by a login of an earlier run.
+    pub(crate) by_image: bool,
     /// Others: logins of an earlier run, and image names in the tools' settings.
     pub(crate) others: Vec<Target>,
 }
@@ -23,6 +25,7 @@ impl Named {
         let push: Push = document.get()?.unwrap_or_default();
         let known = push.reference.into_iter().chain(image.pushed_reference).chain(image.tags);
         let mut own = before.host.as_deref().and_then(target).into_iter().collect::<Vec<_>>();
+        let by_image = own.is_empty();
         own.extend(known.flat_map(|name| mentioned(&name).collect::<Vec<_>>()));
         let mut own = own.into_iter();
 
@@ -34,7 +37,7 @@ impl Named {
         }
         let before = before.others.iter().filter_map(|other| target(&other.host));
         let settings = settings.iter().flat_map(|text| mentioned(text));
-        Ok(Self { own: own.next(), others: own.chain(before).chain(settings).collect() })
+        Ok(Self { own: own.next(), by_image, others: own.chain(before).chain(settings).collect() })
     }
 }
 
@@ -66,7 +69,8 @@ pub(crate) struct Wanted {
 }
 
 /// Joins flags and document. A flag and a host name that contradict each other are an error that
-/// names both; host names from the document only fill in what no flag says.
+/// names both, be it a flag's host name or an image's. That of an earlier run's login fills in what no
+/// flag says: a saved document can be logged in elsewhere.
 pub(crate) fn wanted(options: &Options, named: Named) -> Result<Wanted, Error> {
     if let Some(id) = options.registry_id.iter().find(|id| !is_account(id)) {
         return Err(Error::BadAccount { account: id.clone() });
@@ -76,6 +80,9 @@ pub(crate) fn wanted(options: &Options, named: Named) -> Result<Wanted, Error> {
     }
     let mut asked = given(options)?;
     if asked.is_empty() {
+        if let (true, Some(image), Some(flag)) = (named.by_image, &named.own, &options.region) {
+            agree(image, flag)?;
+        }
         asked.push(own(options, named.own));
     }
     let mut wanted = Wanted { asked, named: Vec::new() };
@@ -87,22 +94,27 @@ pub(crate) fn wanted(options: &Options, named: Named) -> Result<Wanted, Error> {
     Ok(wanted)
 }
 
+/// Whether the flag says the region that the host name has, which the public registry has none of.
+fn agree(named: &Target, flag: &str) -> Result<(), Error> {
+    match &named.host {
+        Some(host) if !named.public && named.region.as_deref() != Some(flag) => {
+            let (flag, host) = (flag.to_owned(), host.clone());
+            Err(Error::Conflict { what: "region", flag, host })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// What the flags ask for: host names, or accounts; the public registry is nobody's own, so that it
 /// is the last.
 fn given(options: &Options) -> Result<Vec<Target>, Error> {
     let mut hosts = Vec::new();
     for host in &options.registry {
         let parsed = target(host).ok_or_else(|| Error::NotEcr { host: host.clone() })?;
-        match &options.region {
-            Some(flag) if !parsed.public && parsed.region.as_ref() != Some(flag) => {
-                return Err(Error::Conflict {
-                    what: "region",
-                    flag: flag.clone(),
-                    host: host.clone(),
-                });
-            }
-            _ => hosts.push(parsed),
+        if let Some(flag) = &options.region {
+            agree(&parsed, flag)?;
         }
+        hosts.push(parsed);
     }
     let (public, mut wanted): (Vec<_>, Vec<_>) = hosts.into_iter().partition(|host| host.public);
     if let Some(host) = wanted.first().and_then(|first| first.host.clone()) {
@@ -198,6 +210,10 @@ mod tests {
             let error = of(&args, "").unwrap_err().to_string();
             assert!(error.contains(flag) && error.contains(HOST), "{error}");
         }
+        let image = format!(r#","image":{{"tags":["web:1","{HOST}/web:1"]}}"#);
+        let error = of(&["--region", "us-east-1"], &image).unwrap_err().to_string();
+        assert!(error.contains("us-east-1") && error.contains(HOST), "{error}");
+        assert_eq!(of(&["--region", "eu-central-1"], &image).unwrap(), [HOST]);
     }
 
     #[test]

@@ -267,6 +267,20 @@ fn a_token_that_is_of_no_use_is_not_kept() {
 }
 
 #[test]
+fn nothing_is_kept_where_that_is_not_wanted() {
+    let machine = Machine::new();
+    let get = |value: &str| {
+        let mut command = machine.command("docker-credential-ecrlogin");
+        let output = send(command.env("ECRLOGIN_CACHE", value).arg("get"), HOST);
+        let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+        answer["Secret"].as_str().unwrap().to_owned()
+    };
+    assert_eq!([get("false"), get("false")], ["token-1", "token-2"]);
+    assert!(machine.kept().is_empty());
+    assert_eq!([get("true"), get("false"), machine.get()], ["token-3", "token-4", "token-3"]);
+}
+
+#[test]
 fn other_registries_are_for_others() {
     let machine = Machine::new();
     for host in ["https://index.docker.io/v1/", "quay.io", "localhost:5000"] {
@@ -343,6 +357,13 @@ fn the_public_registry_needs_no_login() {
     command.env_remove("AWS_ACCESS_KEY_ID").arg("get");
     let output = send(&mut command, "public.ecr.aws");
     assert_eq!((output.status.code(), text(&output.stdout).as_str()), (Some(1), NOT_FOUND));
+    assert!(output.stderr.is_empty(), "{output:?}");
+
+    // Credentials that are of no use there, as those of another partition are, stop no pull.
+    machine.endpoint.life.store(-1, Ordering::SeqCst);
+    let output = machine.call("get", "public.ecr.aws");
+    assert_eq!((output.status.code(), text(&output.stdout).as_str()), (Some(1), NOT_FOUND));
+    assert!(text(&output.stderr).contains("warning: no login for public.ecr.aws"), "{output:?}");
 }
 
 #[test]

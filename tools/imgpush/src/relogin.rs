@@ -10,34 +10,53 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use serde_json::{Value, json};
 use slipway_engine::Auth;
 use slipway_registry::{Credentials, Fresh};
-use slipway_release::{Document, OtherRegistry, Registry, SCHEMA};
+use slipway_release::{Document, ErrorSection, Failure, OtherRegistry, Registry, SCHEMA};
 use slipway_shell::Ui;
 
-/// What ecrlogin told, if it was asked.
+/// The way to ecrlogin, and what it told if it was asked.
 #[derive(Clone, Default)]
-pub(crate) struct Relogin(Arc<Mutex<Option<Registry>>>);
+pub(crate) struct Relogin {
+    /// Settings that say as whom AWS is asked.
+    identity: Value,
+    told: Arc<Mutex<Option<Registry>>>,
+}
 
 impl Relogin {
+    /// Has ecrlogin ask as whom the document says. What it was told by flags is not known here.
+    pub(crate) fn of(document: &Document) -> Result<Self, Failure> {
+        let settings = document.settings("ecrlogin")?.into_iter();
+        let meant = |key: &str| {
+            IDENTITY.iter().any(|name| *name == format!("ECRLOGIN_{}", key.to_uppercase()))
+        };
+        let identity = Value::Object(settings.filter(|(key, _)| meant(key)).collect());
+        Ok(Self { identity, told: Arc::default() })
+    }
+
     /// The way to fresh credentials for this registry, if there is one.
     pub(crate) fn fresh(&self, host: &str, auth: Option<&Auth>, ui: &Ui) -> Option<Fresh> {
         if auth.is_none() || !is_ecr(host) {
             return None;
         }
-        let (host, ui, told) = (host.to_owned(), ui.clone(), self.clone());
+        let (host, ui, this) = (host.to_owned(), ui.clone(), self.clone());
         Some(Arc::new(move || {
-            let (host, ui, told) = (host.clone(), ui.clone(), told.clone());
+            let (host, ui, this) = (host.clone(), ui.clone(), this.clone());
+            let identity = this.identity.clone();
             Box::pin(async move {
                 ui.say("the token is not valid any more: ecrlogin is asked for a fresh one");
-                let registry = tokio::task::spawn_blocking(move || login(&host)).await;
-                let Some(registry) = registry.ok().flatten() else {
-                    ui.warn("there are no fresh credentials");
-                    return None;
+                let asked = tokio::task::spawn_blocking(move || login(&host, &identity)).await;
+                let registry = match asked.unwrap_or_else(|error| Err(error.to_string())) {
+                    Ok(registry) => registry,
+                    Err(why) => {
+                        ui.warn(&format!("there are no fresh credentials: {why}"));
+                        return None;
+                    }
                 };
                 let password = registry.password.as_ref()?.reveal().to_owned();
                 let username = registry.username.clone()?;
-                *told.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(registry);
+                *this.told.lock().unwrap_or_else(PoisonError::into_inner) = Some(registry);
                 Some(Credentials { username, password })
             })
         }))
@@ -45,7 +64,7 @@ impl Relogin {
 
     /// The document's section with what was told, if anything was.
     pub(crate) fn renewed(&self, registry: Option<Registry>) -> Option<Registry> {
-        let told = self.0.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner).take()?;
         let Registry { host, username, password, expires_at, .. } = told;
         let mut registry = registry.unwrap_or_default();
         match registry.others.iter_mut().find(|other| Some(&other.host) == host.as_ref()) {
@@ -72,24 +91,46 @@ fn is_ecr(host: &str) -> bool {
         }
 }
 
-fn login(host: &str) -> Option<Registry> {
-    let mut child = Command::new(program())
-        // A token that is kept may be the very one that was refused.
-        .arg("--cache=false")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .ok()?;
-    let document = serde_json::json!({"schema": SCHEMA, "registry": {"host": host}});
-    // The pipe is closed by this, so that it sees the end.
-    writeln!(child.stdin.take()?, "{document}").ok()?;
-    let output = child.wait_with_output().ok()?;
-    if !output.status.success() {
-        return None;
+/// Variables of ecrlogin that say as whom AWS is asked. The others are about what else it does, and
+/// about which registry.
+const IDENTITY: [&str; 6] = [
+    "ECRLOGIN_PROFILE",
+    "ECRLOGIN_ASSUME_ROLE",
+    "ECRLOGIN_SESSION_NAME",
+    "ECRLOGIN_EXTERNAL_ID",
+    "ECRLOGIN_ENDPOINT_URL",
+    "ECRLOGIN_TIMEOUT",
+];
+
+/// Asks ecrlogin. The error is why there is no login, for people.
+fn login(host: &str, identity: &Value) -> Result<Registry, String> {
+    let mut command = Command::new(program());
+    for (name, _) in std::env::vars_os() {
+        let known = name.to_str().is_some_and(|name| IDENTITY.contains(&name));
+        if name.as_encoded_bytes().starts_with(b"ECRLOGIN_") && !known {
+            command.env_remove(name);
+        }
     }
-    let document = Document::parse(&output.stdout).ok()?;
-    document.get().ok()?
+    // A token that is kept may be the very one that was refused: there is none without --cache.
+    let command = command.args(["--registry", host]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().map_err(|error| format!("ecrlogin cannot be run: {error}"))?;
+    let document = json!({"schema": SCHEMA, "settings": {"ecrlogin": identity}});
+    if let Some(mut stdin) = child.stdin.take() {
+        // The pipe is closed at the end of this, so that it sees the end. One that does not read
+        // tells why.
+        let _ = writeln!(stdin, "{document}");
+    }
+    let output = child.wait_with_output().map_err(|error| format!("ecrlogin: {error}"))?;
+    let Ok(document) = Document::parse(&output.stdout) else {
+        return Err(format!("ecrlogin gave no document ({})", output.status));
+    };
+    let error: Option<ErrorSection> = document.get().ok().flatten();
+    if let Some(error) = error {
+        return Err(error.message);
+    }
+    let registry: Option<Registry> = document.get().ok().flatten();
+    registry.ok_or_else(|| "the document of ecrlogin has no login".to_owned())
 }
 
 fn program() -> PathBuf {
@@ -120,7 +161,7 @@ mod tests {
                 password: Some("fresh".to_owned().into()),
                 ..Registry::default()
             };
-            Relogin(Arc::new(Mutex::new(Some(fresh))))
+            Relogin { told: Arc::new(Mutex::new(Some(fresh))), ..Relogin::default() }
         };
         let other = OtherRegistry { host: "b.example".into(), ..OtherRegistry::default() };
         let before =
@@ -133,5 +174,13 @@ mod tests {
         assert_eq!(password("a.example", "b.example"), None);
         assert_eq!(password("b.example", "b.example").as_deref(), Some("fresh"));
         assert_eq!(password("b.example", "a.example"), None);
+    }
+    #[test]
+    fn as_whom_aws_is_asked_is_said_again_and_nothing_else() {
+        let text = r#"{"schema":"slipway.release/v1","settings":{"ecrlogin":{
+            "assume_role":"r","external_id":"x","registry":"other","format":"env","tag":["a=b"]}}}"#;
+        let document = Document::parse(text.as_bytes()).unwrap();
+        let relogin = Relogin::of(&document).unwrap();
+        assert_eq!(relogin.identity, json!({"assume_role": "r", "external_id": "x"}));
     }
 }

@@ -12,6 +12,7 @@ mod output;
 mod run;
 mod size;
 mod speak;
+mod tip;
 mod ui;
 
 pub use duration::Span;

@@ -15,7 +15,8 @@ use slipway_release::{Code, Document, Failure, SettingsSchema, exit, schema};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::options::CommandLine;
+use crate::options::{CommandLine, command};
+use crate::tip::tip;
 use crate::{Input, Output, OutputKind, Ui};
 
 /// One tool.
@@ -62,6 +63,8 @@ pub struct Context {
     /// A text to print in the place of the document if the tool fails, where a document would be read
     /// as something else.
     pub otherwise: OnceCell<String>,
+    /// Whether people read stdout, on a terminal.
+    pub on_terminal: bool,
     /// Whether such a text may hold a secret: stdout is a pipe, or `--reveal` was given.
     pub secrets: bool,
 }
@@ -76,6 +79,7 @@ impl Context {
             has_input: Cell::new(false),
             text: OnceCell::new(),
             otherwise: OnceCell::new(),
+            on_terminal: false,
             secrets: false,
         }
     }
@@ -112,9 +116,10 @@ pub fn main<T: Tool>() -> ExitCode {
 /// Runs a tool with these arguments (the first is the program's name) and streams, and answers
 /// its exit code.
 pub fn run<T: Tool>(args: impl IntoIterator<Item = OsString>, mut streams: Streams) -> u8 {
-    let line = match CommandLine::<T::Options>::parse(T::NAME, T::VERSION, args) {
+    let args: Vec<_> = args.into_iter().collect();
+    let line = match CommandLine::<T::Options>::parse(T::NAME, T::VERSION, args.iter().cloned()) {
         Ok(line) => line,
-        Err(error) if error.use_stderr() => return usage::<T>(&error, streams),
+        Err(error) if error.use_stderr() => return usage::<T>(&error, &args, streams),
         Err(help) => return print(&mut streams.output, &streams.ui, &help.to_string()),
     };
     if line.common.schema {
@@ -125,6 +130,7 @@ pub fn run<T: Tool>(args: impl IntoIterator<Item = OsString>, mut streams: Strea
     let reveal = line.common.reveal;
     let input = if line.common.no_input { Input::None } else { streams.input };
     let mut context = Context::new(streams.ui.clone());
+    context.on_terminal = streams.output.kind() == OutputKind::Terminal;
     context.secrets = reveal || streams.output.kind() == OutputKind::Pipe;
     let mut document = Document::default();
     let end = guarded(work::<T>(Some(line), input, &mut document, &context));
@@ -313,11 +319,12 @@ fn finish(
 }
 
 /// A wrong command line. The next tool in the pipe is told of it, unless an earlier one failed.
-fn usage<T: Tool>(error: &clap::Error, streams: Streams) -> u8 {
+fn usage<T: Tool>(error: &clap::Error, args: &[OsString], streams: Streams) -> u8 {
     let text = error.render().to_string();
     let message = text.lines().next().unwrap_or_default();
     let message = message.strip_prefix("error: ").unwrap_or(message);
-    let hint = tip(error, &text).unwrap_or_else(|| help_hint(T::NAME));
+    let command = command::<T::Options>(T::NAME, T::VERSION);
+    let hint = tip(error, &command, args).unwrap_or_else(|| help_hint(T::NAME));
     let failure = Failure::new(Code::Usage, message).hint(hint);
     if streams.output.kind() == OutputKind::Terminal {
         // A person is typing: a document would hide the message.
@@ -337,19 +344,6 @@ fn usage<T: Tool>(error: &clap::Error, streams: Streams) -> u8 {
 
 fn help_hint(tool: &str) -> String {
     format!("{tool} --help lists the options")
-}
-
-/// What clap suggests, on one line.
-fn tip(error: &clap::Error, text: &str) -> Option<String> {
-    if error.kind() == clap::error::ErrorKind::MissingRequiredArgument {
-        let missing: Vec<_> = text.lines().skip(1).take_while(|line| !line.is_empty()).collect();
-        return Some(format!(
-            "give {}",
-            missing.join(" ").split_whitespace().collect::<Vec<_>>().join(" ")
-        ));
-    }
-    let tip = text.lines().find_map(|line| line.trim().strip_prefix("tip: "))?;
-    Some(tip.to_owned())
 }
 
 /// Prints what was asked for instead of the document: help, version, schema, a table.

@@ -13,7 +13,7 @@ use crate::Options;
 use crate::token::Target;
 
 /// Variables that decide which credentials and which endpoint are used.
-const VARIABLES: [&str; 11] = [
+const VARIABLES: [&str; 13] = [
     "AWS_ACCESS_KEY_ID",
     "AWS_PROFILE",
     "AWS_REGION",
@@ -25,6 +25,8 @@ const VARIABLES: [&str; 11] = [
     "AWS_EC2_METADATA_SERVICE_ENDPOINT",
     "AWS_ENDPOINT_URL",
     "AWS_ENDPOINT_URL_ECR",
+    "AWS_ENDPOINT_URL_ECR_PUBLIC",
+    "AWS_ENDPOINT_URL_STS",
 ];
 
 /// The key of a token of this registry, for whoever these options and this environment mean.

@@ -23,6 +23,18 @@ pub enum RepositoryError {
         /// What was given.
         given: String,
     },
+    /// Two values of one tag.
+    #[error("--tag {key} is given twice, with different values")]
+    TagTwice {
+        /// The tag's key.
+        key: String,
+    },
+    /// `--repository` is no name.
+    #[error("--repository {given:?} is not the name of a repository")]
+    BadName {
+        /// What was given.
+        given: String,
+    },
     /// The policy's file cannot be read.
     #[error("the lifecycle policy {path} cannot be read: {source}")]
     PolicyUnreadable {
@@ -76,6 +88,8 @@ impl RepositoryError {
             Self::NotAsked { .. }
             | Self::BadEncryption { .. }
             | Self::BadTag { .. }
+            | Self::TagTwice { .. }
+            | Self::BadName { .. }
             | Self::BadPolicy { .. } => Code::Usage,
             Self::PolicyUnreadable { .. } => Code::FileUnreadable,
             Self::PolicyTooLarge { .. } => Code::FileTooLarge,
@@ -94,6 +108,10 @@ impl RepositoryError {
             Self::NotAsked { .. } => "add --ensure-repository",
             Self::BadEncryption { .. } => "KEY is the id, the ARN or the alias of a KMS key",
             Self::BadTag { .. } => "an empty value is KEY=",
+            Self::TagTwice { .. } => "a resource has one value of a tag",
+            Self::BadName { .. } => {
+                "it looks like team/web, in lower case: the registry does not belong to it, nor does a tag"
+            }
             Self::PolicyUnreadable { .. } => "a relative path begins at the working directory",
             Self::PolicyTooLarge { .. } => "Amazon ECR takes no longer one",
             Self::BadPolicy { .. } => {

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::RepositoryError;
 use crate::Options;
+use crate::host::target;
 
 /// What PutLifecyclePolicy takes at most (ECR API Reference).
 const POLICY_MAX: u64 = 30_720;
@@ -68,7 +69,13 @@ impl Wish {
         let encryption = encryption.map(|given| {
             given.parse().map_err(|()| RepositoryError::BadEncryption { given: given.clone() })
         });
-        let tags = options.tag.iter().map(|given| tag(given)).collect::<Result<_, _>>()?;
+        let mut tags = BTreeMap::new();
+        for given in &options.tag {
+            let (key, value) = tag(given)?;
+            if tags.insert(key.clone(), value.clone()).is_some_and(|before| before != value) {
+                return Err(RepositoryError::TagTwice { key });
+            }
+        }
         Ok(Self {
             immutable_tags: options.immutable_tags,
             scan_on_push: options.scan_on_push,
@@ -92,6 +99,22 @@ fn without_ensure(options: &Options) -> Option<&'static str> {
     ]
     .into_iter()
     .find_map(|(name, given)| given.then_some(name))
+}
+
+/// Refuses what is no name of a repository: above all one with its registry before it, which AWS would
+/// take for a part of the name.
+pub(crate) fn check_name(given: &str) -> Result<(), RepositoryError> {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let part = |part: &str| {
+        let bytes = part.as_bytes();
+        bytes.first().is_some_and(|byte| plain(*byte))
+            && bytes.iter().all(|byte| plain(*byte) || b"._-".contains(byte))
+    };
+    let first = given.split('/').next().unwrap_or_default();
+    if given.split('/').all(part) && target(first).is_none() {
+        return Ok(());
+    }
+    Err(RepositoryError::BadName { given: given.to_owned() })
 }
 
 fn tag(given: &str) -> Result<(String, String), RepositoryError> {
@@ -159,6 +182,24 @@ mod tests {
         assert_eq!(wish.tags["d"], "");
         for wrong in ["a", "=b"] {
             assert!(said(&["--ensure-repository", "--tag", wrong]).contains(wrong));
+        }
+    }
+
+    #[test]
+    fn a_tag_has_one_value() {
+        assert!(said(&["--ensure-repository", "--tag", "a=b", "--tag", "a=c"]).contains("twice"));
+        assert!(read(&["--ensure-repository", "--tag", "a=b", "--tag", "a=b"]).is_ok());
+    }
+
+    #[test]
+    fn a_name_has_neither_registry_nor_tag() {
+        for name in ["web", "team/web", "a.b-c_d/0"] {
+            assert!(check_name(name).is_ok(), "{name}");
+        }
+        let host = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/web";
+        for name in ["", "web:1", "Web", "/web", "team//web", "-web", host, "public.ecr.aws/x/web"]
+        {
+            assert!(check_name(name).is_err(), "{name}");
         }
     }
 

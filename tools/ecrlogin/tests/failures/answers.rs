@@ -87,6 +87,23 @@ fn keys_unknown_in_a_region_that_has_to_be_enabled_get_that_hint() {
     assert!(!hint("eu-central-1").contains("enable"));
 }
 
+#[test]
+fn a_repository_that_somebody_else_creates_meanwhile_is_looked_at() {
+    let there = r#"200
+
+{"repositories":[{"repositoryName":"web","repositoryArn":"arn:aws:ecr:eu-west-1:123456789012:repository/web","imageTagMutability":"MUTABLE"}]}"#;
+    let endpoint = Endpoint::new(&[
+        TOKEN,
+        &error("RepositoryNotFoundException", "no"),
+        &error("RepositoryAlreadyExistsException", "yes"),
+        there,
+    ]);
+    let args = ["--endpoint-url", &endpoint.url, "--ensure-repository", "--repository", "web"];
+    let (document, _) = good(&[&args[..], &["--immutable-tags"]].concat(), &KEYS, None);
+    assert_eq!(document["registry"]["repository_created"], false);
+    assert_eq!(document["registry"]["repository_differences"][0]["setting"], "tag_mutability");
+}
+
 /// What STS says, which speaks XML.
 fn sts(status: u16, code: &str, message: &str) -> String {
     format!(
@@ -106,9 +123,14 @@ fn a_role_that_may_not_be_assumed_names_both_sides() {
         "User: arn:aws:iam::123456789012:user/ci is not authorized to perform: sts:AssumeRole on \
          resource: arn:aws:iam::210987654321:role/push",
     );
-    let url = Endpoint::new(&[&refused]).url;
-    let env = [KEYS[0], KEYS[1], KEYS[2], ("AWS_ENDPOINT_URL_STS", &url)];
-    let error = failed(&ROLE, &env, 4, "access_denied");
+    let endpoint = Endpoint::new(&[&refused]);
+    let env = [KEYS[0], KEYS[1], KEYS[2], ("AWS_ENDPOINT_URL_STS", &endpoint.url)];
+    let named = ["--session-name", "build-7", "--external-id", "x7"];
+    let error = failed(&[&ROLE[..], &named].concat(), &env, 4, "access_denied");
+    let asked = &endpoint.asked()[0];
+    for part in ["Action=AssumeRole&", "RoleSessionName=build-7", "ExternalId=x7"] {
+        assert!(asked.contains(part), "{part} is not in {asked}");
+    }
     for part in ["sts:AssumeRole", "user/ci", "role/push", "the environment"] {
         assert!(message(&error).contains(part), "{part} is not in {error}");
     }

@@ -33,6 +33,17 @@ fn the_instances_role_is_asked_past_any_proxy() {
 }
 
 #[test]
+fn the_instance_tells_the_region_where_nothing_else_does() {
+    let imds_token = "200\nX-Aws-Ec2-Metadata-Token-Ttl-Seconds: 21600\n\ntoken";
+    let imds = Endpoint::new(&[imds_token, "200\n\neu-west-3"]);
+    let ecr = Endpoint::new(&[TOKEN]);
+    let env = [KEYS[0], KEYS[1], ("AWS_EC2_METADATA_SERVICE_ENDPOINT", imds.url.as_str())];
+    let (document, _) = good(&["--endpoint-url", &ecr.url], &env, None);
+    assert_eq!(document["registry"]["region"], "eu-west-3");
+    assert!(ecr.asked()[0].contains("/eu-west-3/ecr/aws4_request"), "{}", ecr.asked()[0]);
+}
+
+#[test]
 fn an_instance_without_a_role_is_told_from_none() {
     let imds_token = "200\nX-Aws-Ec2-Metadata-Token-Ttl-Seconds: 21600\n\ntoken";
     let imds = Endpoint::new(&[imds_token, "404"]);
@@ -103,15 +114,36 @@ fn nobody_logged_in_to_sso_is_told_how() {
     assert_eq!(error["hint"], "aws sso login --profile dev");
 }
 
-#[test]
-fn an_sso_session_that_is_over_is_told_as_such() {
+/// A home where somebody logged in to SSO, until then.
+fn sso_until(expires_at: &str) -> tempfile::TempDir {
     let home = home(SSO);
     let cache = home.path().join(".aws/sso/cache");
     std::fs::create_dir_all(&cache).unwrap();
     // The name is the SHA-1 of the session's name, as the AWS CLI writes it.
     let name = "ee0bfd2552fbd840c02cc48b6e823320543c450f.json";
-    let token = r#"{"accessToken":"canary","expiresAt":"2020-01-01T00:00:00Z","region":"eu-west-1","startUrl":"https://corp.awsapps.com/start"}"#;
+    let token = format!(
+        r#"{{"accessToken":"canary","expiresAt":"{expires_at}","region":"eu-west-1","startUrl":"https://corp.awsapps.com/start"}}"#
+    );
     std::fs::write(cache.join(name), token).unwrap();
+    home
+}
+
+#[test]
+fn an_sso_session_gives_the_keys_of_its_role() {
+    let home = sso_until("2100-01-01T00:00:00Z");
+    let sso = Endpoint::new(&[r#"200
+
+{"roleCredentials":{"accessKeyId":"AKIDSSO","secretAccessKey":"canary","sessionToken":"t","expiration":4102444800000}}"#]);
+    let ecr = Endpoint::new(&[TOKEN]);
+    let env = [("HOME", text(home.path())), ("AWS_ENDPOINT_URL_SSO", &sso.url)];
+    let (_, told) = good(&["--profile", "dev", "--endpoint-url", &ecr.url], &env, None);
+    assert!(told.contains("from the profile dev"), "{told}");
+    assert!(sso.asked()[0].contains("role_name=dev") && ecr.asked()[0].contains("AKIDSSO"));
+}
+
+#[test]
+fn an_sso_session_that_is_over_is_told_as_such() {
+    let home = sso_until("2020-01-01T00:00:00Z");
     let env = [("HOME", text(home.path()))];
     let error = failed(&["--profile", "dev"], &env, 4, "credentials_invalid");
     assert!(message(&error).contains("the SSO session is expired"), "{error}");

@@ -22,6 +22,7 @@ fn each_form_prints_the_token_and_nothing_else() {
     assert_eq!(answer["Username"], "AWS");
     assert_eq!(answer["Secret"], "canary");
     assert_eq!(answer["ServerURL"], "123456789012.dkr.ecr.eu-west-1.amazonaws.com");
+    assert_eq!(answer["ExpiresAt"], "2100-01-01T00:00:00Z");
 }
 
 #[test]
@@ -35,7 +36,7 @@ fn a_form_that_fails_prints_no_document() {
 /// What a shell makes of the lines.
 fn evaluated(url: &str) -> (Option<i32>, String) {
     let script = r#"set -e; eval "$("$0" --no-input --endpoint-url "$1" --format env 2>/dev/null)"
-        printf %s "$REGISTRY_USERNAME:$REGISTRY_PASSWORD@$REGISTRY_HOST""#;
+        printf %s "$REGISTRY_USERNAME:$REGISTRY_PASSWORD@$REGISTRY_HOST $REGISTRY_EXPIRES_AT""#;
     let output = Command::new("sh")
         .args(["-c", script])
         .arg(cargo_bin!("ecrlogin"))
@@ -49,7 +50,7 @@ fn evaluated(url: &str) -> (Option<i32>, String) {
 #[test]
 fn a_shell_evaluates_the_lines_and_sees_that_they_failed() {
     let url = Endpoint::new(&[TOKEN]).url;
-    let wanted = "AWS:canary@123456789012.dkr.ecr.eu-west-1.amazonaws.com";
+    let wanted = "AWS:canary@123456789012.dkr.ecr.eu-west-1.amazonaws.com 2100-01-01T00:00:00Z";
     assert_eq!(evaluated(&url), (Some(0), wanted.to_owned()));
     assert_eq!(evaluated(&closed()), (Some(1), String::new()));
 }

@@ -7,6 +7,7 @@ mod answers;
 mod credentials;
 mod endpoint;
 mod forms;
+mod mistakes;
 mod registries;
 
 use endpoint::{Endpoint, KEYS, TOKEN, closed, failed, message, run, silent};
