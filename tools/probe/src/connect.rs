@@ -29,6 +29,11 @@ const HEAD_START: Duration = Duration::from_millis(250);
 /// more of it behind.
 const LOOK_UPS: usize = 256;
 
+/// How many of them are waited for before the next one begins, each for [`HEAD_START`] at most: a
+/// name server drops what does not fit into its socket, and the resolver asks again only after five
+/// seconds.
+const LOOK_UPS_AT_ONCE: usize = 32;
+
 /// What an open connection can do.
 pub trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
 
@@ -141,6 +146,7 @@ impl FromStr for Resolve {
 pub struct Direct {
     resolved: HashMap<Address, Vec<IpAddr>>,
     look_ups: Arc<Semaphore>,
+    at_once: Arc<Semaphore>,
 }
 
 impl Default for Direct {
@@ -154,7 +160,9 @@ impl Direct {
     #[must_use]
     pub fn new(resolve: impl IntoIterator<Item = Resolve>) -> Self {
         let resolved = resolve.into_iter().map(|one| (one.of, one.to)).collect();
-        Self { resolved, look_ups: Arc::new(Semaphore::new(LOOK_UPS)) }
+        let [look_ups, at_once] =
+            [LOOK_UPS, LOOK_UPS_AT_ONCE].map(|count| Arc::new(Semaphore::new(count)));
+        Self { resolved, look_ups, at_once }
     }
 
     /// The look-up runs on a thread of the runtime's, as it blocks.
@@ -168,13 +176,21 @@ impl Direct {
         let failed = |source| ProbeError::NameNotFound { host: address.host.clone(), source };
         let room = Arc::clone(&self.look_ups).acquire_owned().await;
         let room = room.map_err(|error| failed(io::Error::other(error)))?;
+        let turn = self.at_once.acquire().await;
         let name = (address.host.clone(), address.port);
-        let found = spawn_blocking(move || {
+        let mut found = spawn_blocking(move || {
             let found = (name.0.as_str(), name.1).to_socket_addrs().map(interleaved);
             drop(room);
             found
         });
-        found.await.map_err(io::Error::other).flatten().map_err(failed)
+        let ended = match timeout(HEAD_START, &mut found).await {
+            Ok(ended) => ended,
+            Err(_) => {
+                drop(turn);
+                found.await
+            }
+        };
+        ended.map_err(io::Error::other).flatten().map_err(failed)
     }
 }
 
