@@ -131,6 +131,20 @@ fn a_self_signed_certificate_is_good_if_it_is_trusted_itself() {
 }
 
 #[test]
+fn who_is_not_trusted_is_told_what_to_do() {
+    let dirs = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let (own, server) = self_signed(dirs[0].path(), "127.0.0.1", 4096);
+    let (authority, issued) = secured(dirs[1].path(), "127.0.0.1");
+    for (server, trusted) in [(&server, &authority), (&issued, &own)] {
+        let target = format!("tls://{}", server.address);
+        let args = [target.as_str(), "--ca-file", trusted, "--timeout=300ms"];
+        let ended = Running::start_with(&args, &[]).end().expect(124);
+        let hint = ended.document["error"]["hint"].as_str().unwrap();
+        assert!(hint.contains("--ca-file"), "{hint}");
+    }
+}
+
+#[test]
 fn a_server_without_tls_is_told_so() {
     let dir = tempfile::tempdir().unwrap();
     let (roots, _) = secured(dir.path(), "127.0.0.1");
