@@ -85,9 +85,9 @@ impl<'a> Board<'a> {
         }
     }
 
-    /// What the end says anyway need not be told: that the only target is well.
+    /// What the end says anyway need not be told: how it went with the only target.
     fn is_news(&self, index: usize) -> bool {
-        self.watches.len() > 1 || !self.watches[index].is_healthy()
+        self.watches.len() > 1 || !self.watches[index].has_ended()
     }
 
     /// Brings the live lines up to date after a try of this target.

@@ -63,7 +63,7 @@ pub(crate) enum Error {
         health: Health,
     },
     /// Conditions on an answer, where there is none.
-    #[error("a TCP target gives no answer, so the conditions on one cannot be met")]
+    #[error("only HTTP targets give an answer, so the conditions on one cannot be met by another")]
     NoAnswerToJudge,
     /// A request cannot be made.
     #[error("{reason}")]
@@ -126,6 +126,16 @@ fn unhealthy(health: &Health) -> String {
     listed(&texts, "; ")
 }
 
+/// Whether a target's certificate is not trusted, which waiting hardly mends.
+fn is_distrusted(health: &Health) -> bool {
+    let reason = |target: &HealthTarget| {
+        target.reason.as_ref().is_some_and(|reason| {
+            reason.starts_with("TLS: the certificate") && reason.contains("not trusted")
+        })
+    };
+    health.targets.iter().any(|target| !target.healthy && reason(target))
+}
+
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let (code, hint) = match &error {
@@ -169,6 +179,10 @@ impl From<Error> for Failure {
                 Code::DeadlineExceeded,
                 "another release answers there; if the target is not part of this release, add \
                  --no-version-check",
+            ),
+            Error::Deadline { health, .. } if is_distrusted(health) => (
+                Code::DeadlineExceeded,
+                "--ca-file FILE trusts another authority, or a self-signed certificate",
             ),
             Error::Deadline { .. } => (
                 Code::DeadlineExceeded,

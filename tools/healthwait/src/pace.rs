@@ -24,6 +24,9 @@ pub(crate) struct Pace {
     cap: Duration,
     backoff: f64,
     jitter: f64,
+    /// Whether there are so many targets that asking all of them at once takes longer than the
+    /// first pause.
+    many: bool,
 }
 
 impl Pace {
@@ -44,7 +47,8 @@ impl Pace {
             (Some(_), Some(_)) => return None,
         };
         let share = SHARE.saturating_mul(u32::try_from(targets).unwrap_or(u32::MAX));
-        Some(Self { first: first.max(share), cap: cap.max(share), backoff, jitter })
+        let many = share > FIRST;
+        Some(Self { first: first.max(share), cap: cap.max(share), backoff, jitter, many })
     }
 
     /// The pause after `bad` tries in a row that were not good; `random` is between 0 and 1.
@@ -54,7 +58,9 @@ impl Pace {
         // Compared as a number: it may be beyond what a duration can hold.
         let pause =
             Duration::try_from_secs_f64(grown).map_or(self.cap, |grown| grown.min(self.cap));
-        self.shortened(pause, random)
+        // All are asked at the start. In step they would go on in bursts in which the
+        // last ones wait for the first; so the second tries begin at any time of the first pause.
+        if self.many && bad <= 1 { pause.mul_f64(random) } else { self.shortened(pause, random) }
     }
 
     /// The pause after a good try that is not the last one. While more good ones are needed they
@@ -99,9 +105,18 @@ mod tests {
 
     #[test]
     fn many_targets_are_asked_less_often() {
-        assert_eq!(pauses(&pace(None, None, 200).unwrap())[4], 50);
-        assert_eq!(pauses(&pace(None, None, 1000).unwrap()), [250; 5]);
-        assert_eq!(pauses(&pace(Some(1000), None, 1000).unwrap()), [1000; 5]);
+        let later = |pace: Option<Pace>| pauses(&pace.unwrap())[1..].to_vec();
+        assert_eq!(later(pace(None, None, 200)), [50; 4]);
+        assert_eq!(later(pace(None, None, 1000)), [250; 4]);
+        assert_eq!(later(pace(Some(1000), None, 1000)), [1000; 4]);
+    }
+
+    #[test]
+    fn many_targets_do_not_go_on_in_step() {
+        let second =
+            |targets, random| pace(None, None, targets).unwrap().after_bad(1, random).as_millis();
+        assert_eq!([0.0, 0.5, 1.0].map(|random| second(1000, random)), [0, 125, 250]);
+        assert_eq!([0.0, 0.5, 1.0].map(|random| second(20, random)), [10; 3]);
     }
 
     #[test]

@@ -36,10 +36,32 @@ pub(crate) enum Why {
     Plain,
     /// All is well but for the version.
     Version,
+    /// It took longer than this; by how much differs from try to try.
+    Slow { limit: Duration },
     /// It will hardly become better by waiting.
     Hopeless,
     /// It is on this side, and tells nothing of the target.
     Local,
+}
+
+impl Why {
+    fn of(part: Part, expectation: &Expectation) -> Self {
+        match (part, expectation.latency) {
+            (Part::Version, _) => Self::Version,
+            (Part::Latency, Some(limit)) => Self::Slow { limit },
+            _ => Self::Plain,
+        }
+    }
+}
+
+impl Defect {
+    /// What is the same in all tries with this defect.
+    fn state(&self) -> String {
+        match self.why {
+            Why::Slow { limit } => format!("slower than {}", humantime::format_duration(limit)),
+            _ => self.reason.clone(),
+        }
+    }
 }
 
 /// What is kept of an HTTP answer.
@@ -58,9 +80,8 @@ impl Seen {
             Verdict::Ok => None,
             Verdict::Not(defect) => {
                 let why = match defect.part {
-                    Part::Version => Why::Version,
                     Part::Status if is_hopeless(status) => Why::Hopeless,
-                    _ => Why::Plain,
+                    part => Why::of(part, expectation),
                 };
                 Some(Defect { reason: defect.reason, why })
             }
@@ -86,7 +107,8 @@ impl Seen {
         expectation: &Expectation,
     ) -> Self {
         let defect = expectation.connection(latency, not_after);
-        let defect = defect.map(|defect| Defect { reason: defect.reason, why: Why::Plain });
+        let defect = defect
+            .map(|defect| Defect { why: Why::of(defect.part, expectation), reason: defect.reason });
         Self { defect, latency: Some(latency), not_after, ..Self::default() }
     }
 
@@ -118,7 +140,7 @@ impl Seen {
     pub(crate) fn inverted(self) -> Self {
         match self.defect {
             Some(Defect { why: Why::Local, .. }) => self,
-            Some(defect) => Self { defect: None, gone: Some(defect.reason), ..self },
+            Some(defect) => Self { defect: None, gone: Some(defect.state()), ..self },
             None => {
                 let status = self.answer.as_ref().map(|answer| answer.status);
                 let status = status.map(|status| format!(", status {status}")).unwrap_or_default();
@@ -131,7 +153,7 @@ impl Seen {
     /// The state for a line of text and for the timeline.
     pub(crate) fn state(&self) -> String {
         match (&self.defect, &self.gone) {
-            (Some(defect), _) => defect.reason.clone(),
+            (Some(defect), _) => defect.state(),
             (None, Some(how)) => format!("gone: {how}"),
             (None, None) => "ok".to_owned(),
         }

@@ -77,8 +77,12 @@ pub(crate) struct Watch {
     answer: Option<LastAnswer>,
     last_failure: Option<HealthFailure>,
     timeline: Timeline,
+    /// How many lines were written of it, the last one, and when that was.
     lines: u32,
+    told: String,
     told_at: Duration,
+    /// A change was not told, as it came too soon after another.
+    owed: bool,
 }
 
 impl Watch {
@@ -104,7 +108,9 @@ impl Watch {
             last_failure: None,
             timeline: Timeline::default(),
             lines: 0,
+            told: String::new(),
             told_at: Duration::ZERO,
+            owed: false,
         }
     }
 
@@ -136,13 +142,7 @@ impl Watch {
         self.not_after = seen.not_after.or(self.not_after);
         self.answer = seen.answer.or_else(|| self.answer.take());
         let next = self.next(at, seen.retry_after);
-        // A target that is well from its first try on is told of when it is healthy; that it is
-        // well for the time being only where it has to stay so for long.
-        let news = match next {
-            Ok(_) => true,
-            Err(_) => changed && (!good || !self.rule.stable.is_zero()),
-        };
-        Change { next, tell: news && (next.is_ok() || self.may_speak(at)) }
+        Change { next, tell: next.is_ok() || self.is_news(at, changed) }
     }
 
     fn count(&mut self, at: Duration, seen: &Seen) {
@@ -180,13 +180,29 @@ impl Watch {
         Ok(ended)
     }
 
-    /// A state that changes at every try, such as a counter, must not become a line a try.
-    fn may_speak(&mut self, at: Duration) -> bool {
-        if self.lines >= FREE_LINES && at.saturating_sub(self.told_at) < PAUSE {
+    /// Whether a state that is not the last one is to be told. One that changes at every try, such as
+    /// a counter, or that comes and goes must not become a line a try.
+    fn is_news(&mut self, at: Duration, changed: bool) -> bool {
+        // A target that is well from its first try on is told of when it is healthy; that it is
+        // well for the time being only where it has to stay so for long.
+        let silent = self.good && self.rule.stable.is_zero();
+        if silent || !(changed || self.owed) {
             return false;
         }
+        let text = self.state();
+        let again = self.told == text;
+        if again && !changed {
+            self.owed = false;
+            return false;
+        }
+        let soon = at.saturating_sub(self.told_at) < PAUSE;
+        if soon && (again || self.lines >= FREE_LINES) {
+            self.owed = true;
+            return false;
+        }
+        self.owed = false;
         self.lines = self.lines.saturating_add(1);
-        self.told_at = at;
+        (self.told, self.told_at) = (text, at);
         true
     }
 
@@ -208,6 +224,9 @@ impl Watch {
             }
             None if self.good => {
                 format!("{}, {} of {consecutive} in a row", self.state, self.streak)
+            }
+            None if self.first_success.is_some() => {
+                format!("{}, after it was {}", self.state, if gone { "gone" } else { "good" })
             }
             None => self.state.clone(),
         }
@@ -277,7 +296,8 @@ impl Watch {
             return None;
         }
         if !self.good {
-            return Some(self.state.clone());
+            let failure = self.last_failure.as_ref();
+            return Some(failure.map_or(&self.state, |failure| &failure.reason).clone());
         }
         if self.streak < consecutive {
             return Some(format!("{} of {consecutive} good answers in a row", self.streak));
@@ -299,141 +319,4 @@ pub(crate) fn seconds_of(millis: u64) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::seen::Defect;
-    use proptest::prelude::*;
-
-    const RULE: Rule =
-        Rule { consecutive: 2, stable: Duration::ZERO, gone: false, fail_fast: false };
-
-    fn seen(reason: Option<&str>) -> Seen {
-        seen_why(reason, Why::Plain)
-    }
-
-    fn seen_why(reason: Option<&str>, why: Why) -> Seen {
-        let defect = reason.map(|reason| Defect { reason: reason.to_owned(), why });
-        Seen { defect, ..Seen::default() }
-    }
-
-    fn at(millis: u64) -> Duration {
-        Duration::from_millis(millis)
-    }
-
-    fn bad(in_a_row: u32) -> Result<Ended, Wait> {
-        Err(Wait::Bad { in_a_row, at_least: Duration::ZERO })
-    }
-
-    const GOOD: Result<Ended, Wait> = Err(Wait::Good { stable_left: Duration::ZERO });
-
-    #[test]
-    fn good_answers_have_to_come_in_a_row() {
-        let mut watch = Watch::new("http://a/", RULE);
-        let change = |next, tell| Change { next, tell };
-        assert_eq!(watch.record(at(1), seen(None)), change(GOOD, false));
-        assert_eq!(watch.record(at(2), seen(Some("status 503"))), change(bad(1), true));
-        assert_eq!(watch.record(at(3), seen(Some("status 503"))), change(bad(2), false));
-        assert_eq!(watch.record(at(4), seen(None)), change(GOOD, false));
-        let section = watch.section(at(9));
-        assert_eq!(section.reason.as_deref(), Some("1 of 2 good answers in a row"));
-        assert_eq!(watch.record(at(5), seen(None)), change(Ok(Ended::Healthy), true));
-        let section = watch.section(at(9));
-        assert!(section.healthy && section.reason.is_none());
-        assert_eq!((section.attempts, section.waited_ms), (5, 5));
-        assert_eq!(section.first_success_ms, Some(1));
-        let failure = section.last_failure.unwrap();
-        assert_eq!((failure.at_ms, failure.reason.as_str()), (3, "status 503"));
-    }
-
-    #[test]
-    fn it_has_to_stay_well_for_as_long_as_was_asked() {
-        let mut watch = Watch::new("http://a/", Rule { stable: at(100), ..RULE });
-        let left = |millis| Err(Wait::Good { stable_left: at(millis) });
-        assert_eq!(watch.record(at(10), seen(None)).next, left(100));
-        assert_eq!(watch.record(at(60), seen(None)).next, left(50));
-        assert_eq!(watch.record(at(70), seen(Some("status 500"))).next, bad(1));
-        assert_eq!(watch.record(at(80), seen(None)).next, left(100));
-        assert_eq!(watch.record(at(179), seen(None)).next, left(1));
-        let reason = watch.section(at(179)).reason.unwrap();
-        assert_eq!(reason, "good for 0.10 s of 100ms");
-        assert_eq!(watch.record(at(180), seen(None)).next, Ok(Ended::Healthy));
-        // One good try is not enough, however long ago it was.
-        let mut watch = Watch::new("http://a/", Rule { stable: at(1), consecutive: 3, ..RULE });
-        watch.record(at(1), seen(None));
-        assert_eq!(watch.record(at(9), seen(None)).next, GOOD);
-    }
-
-    #[test]
-    fn what_is_gone_stays_away() {
-        let mut watch = Watch::new("http://a/", Rule { gone: true, ..RULE });
-        assert_eq!(watch.record(at(1), seen(None)).next, bad(1));
-        // That this side is out of sockets says nothing of the other.
-        let local = || seen_why(Some("too many open files"), Why::Local);
-        assert_eq!(watch.record(at(2), local()).next, bad(2));
-        assert_eq!(watch.record(at(3), seen(Some("connection refused"))).next, GOOD);
-        assert_eq!(watch.record(at(4), seen(Some("name not found"))).next, Ok(Ended::Healthy));
-        assert_eq!(watch.state(), "gone after 0.00 s");
-        let states: Vec<_> =
-            watch.section(at(9)).timeline.into_iter().map(|entry| entry.state).collect();
-        let expected = [
-            "still there",
-            "too many open files",
-            "gone: connection refused",
-            "gone: name not found",
-        ];
-        assert_eq!(states, expected);
-    }
-
-    #[test]
-    fn what_is_hopeless_is_given_up_if_that_was_asked() {
-        let hopeless = || seen_why(Some("status 404"), Why::Hopeless);
-        let mut patient = Watch::new("http://a/", RULE);
-        let mut watch = Watch::new("http://a/", Rule { fail_fast: true, ..RULE });
-        for n in 1..=3 {
-            assert_eq!(patient.record(at(1), hopeless()).next, bad(n));
-        }
-        assert_eq!(watch.record(at(1), hopeless()).next, bad(1));
-        assert_eq!(watch.record(at(2), seen(Some("connection refused"))).next, bad(2));
-        assert_eq!(watch.record(at(3), hopeless()).next, bad(3));
-        assert_eq!(watch.record(at(4), hopeless()).next, Ok(Ended::Hopeless));
-        assert_eq!(watch.section(at(9)).reason.as_deref(), Some("status 404"));
-    }
-
-    #[test]
-    fn a_try_that_never_ended_is_one() {
-        let section = Watch::new("http://a/", RULE).section(at(9));
-        assert_eq!(section.reason.as_deref(), Some("no answer yet"));
-        assert_eq!((section.attempts, section.timeline[0].tries, section.waited_ms), (1, 1, 9));
-        assert_eq!((section.latency_p99_ms, section.first_success_ms), (None, None));
-    }
-
-    #[test]
-    fn a_state_that_changes_at_each_try_is_not_told_each_time() {
-        let mut watch = Watch::new("http://a/", RULE);
-        let told = (0..1000_u64).filter(|n| {
-            let reason = format!("/left is {n}, expected 0");
-            watch.record(at(n * 100), seen(Some(&reason))).tell
-        });
-        // 100 s: ten at once, then one every ten seconds.
-        assert_eq!(told.count(), 10 + 9);
-    }
-
-    proptest! {
-        #[test]
-        fn it_is_healthy_after_so_many_in_a_row(
-            good in prop::collection::vec(any::<bool>(), 0..40),
-            consecutive in 1..5_u32,
-            gone: bool,
-        ) {
-            let mut watch = Watch::new("tcp://a:1", Rule { consecutive, gone, ..RULE });
-            let mut ended = false;
-            for (n, good) in good.iter().enumerate() {
-                ended |= watch.record(at(n as u64), seen((*good == gone).then_some("no"))).next.is_ok();
-            }
-            let expected =
-                good.windows(consecutive as usize).any(|run| run.iter().all(|good| *good));
-            prop_assert_eq!(watch.is_healthy(), expected);
-            prop_assert_eq!(ended, expected);
-        }
-    }
-}
+mod tests;

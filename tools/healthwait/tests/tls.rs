@@ -8,7 +8,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use common::{Running, Server, answer};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rcgen::{
+    BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair,
+};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::json;
@@ -26,6 +28,11 @@ fn secured(dir: &Path, name: &str) -> (String, Server) {
     let key = KeyPair::generate().unwrap();
     let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
     let certificate = params.signed_by(&key, &authority).unwrap();
+    (roots.to_str().unwrap().to_owned(), serve(&certificate, &key))
+}
+
+/// A server with this certificate.
+fn serve(certificate: &Certificate, key: &KeyPair) -> Server {
     let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ServerConfig::builder_with_provider(provider)
@@ -36,10 +43,21 @@ fn secured(dir: &Path, name: &str) -> (String, Server) {
         .unwrap();
     let config = Arc::new(config);
     let ok = |_| answer(200, &json!({"status": "ok"}));
-    let server = Server::with(ok, move |stream| {
+    Server::with(ok, move |stream| {
         StreamOwned::new(ServerConnection::new(Arc::clone(&config)).unwrap(), stream)
-    });
-    (roots.to_str().unwrap().to_owned(), server)
+    })
+}
+
+/// A certificate as `openssl req -x509` makes it, in a file, and a server that shows it.
+fn self_signed(dir: &Path, name: &str, not_after: i32) -> (String, Server) {
+    let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.not_after = rcgen::date_time_ymd(not_after, 1, 1);
+    let key = KeyPair::generate().unwrap();
+    let certificate = params.self_signed(&key).unwrap();
+    let file = dir.join("certificate.pem");
+    std::fs::write(&file, certificate.pem()).unwrap();
+    (file.to_str().unwrap().to_owned(), serve(&certificate, &key))
 }
 
 fn ask(server: &Server, roots: &str) -> Running {
@@ -91,6 +109,39 @@ fn any_other_certificate_is_told_to_be_bad() {
     let (roots, _) = secured(other.path(), "127.0.0.1");
     ask(&server, &roots).stop_at("TLS: the certificate's issuer is not trusted");
     assert_eq!(server.requests(), Vec::<String>::new(), "nothing is asked without trust");
+}
+
+#[test]
+fn a_self_signed_certificate_is_good_if_it_is_trusted_itself() {
+    let dirs = [(); 3].map(|()| tempfile::tempdir().unwrap());
+    let (file, server) = self_signed(dirs[0].path(), "127.0.0.1", 4096);
+    let target = format!("tls://{}", server.address);
+    Running::start_with(&[&target, "--ca-file", &file], &[]).end().expect(0);
+
+    let (other, elsewhere) = self_signed(dirs[1].path(), "elsewhere.example", 4096);
+    Running::start_with(&[&target, "--ca-file", &other], &[])
+        .stop_at("TLS: the certificate is an authority's own");
+    let target = format!("tls://{}", elsewhere.address);
+    Running::start_with(&[&target, "--ca-file", &other], &[])
+        .stop_at("TLS: the certificate is for another name");
+    let (file, expired) = self_signed(dirs[2].path(), "127.0.0.1", 2001);
+    let target = format!("tls://{}", expired.address);
+    Running::start_with(&[&target, "--ca-file", &file], &[])
+        .stop_at("TLS: the certificate has expired");
+}
+
+#[test]
+fn who_is_not_trusted_is_told_what_to_do() {
+    let dirs = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let (own, server) = self_signed(dirs[0].path(), "127.0.0.1", 4096);
+    let (authority, issued) = secured(dirs[1].path(), "127.0.0.1");
+    for (server, trusted) in [(&server, &authority), (&issued, &own)] {
+        let target = format!("tls://{}", server.address);
+        let args = [target.as_str(), "--ca-file", trusted, "--timeout=300ms"];
+        let ended = Running::start_with(&args, &[]).end().expect(124);
+        let hint = ended.document["error"]["hint"].as_str().unwrap();
+        assert!(hint.contains("--ca-file"), "{hint}");
+    }
 }
 
 #[test]

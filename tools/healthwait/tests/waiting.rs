@@ -225,7 +225,8 @@ fn what_is_wrong_is_said_before_anything_is_asked() {
         (vec![&url, "--version-pointer=version"], "JSON pointer"),
         (vec![&url, "--consecutive=0"], "0"),
         (vec![&url, "--header-env=X-Key=NOT_SET"], "NOT_SET"),
-        (vec!["tcp://127.0.0.1:1", "--expect-body=x"], "TCP"),
+        (vec!["tcp://127.0.0.1:1", "--expect-body=x"], "only HTTP"),
+        (vec!["unix:///run/a", "--expect-status=200"], "only HTTP"),
         (vec![], "no target"),
     ] {
         let ended = run(&args).expect(2);

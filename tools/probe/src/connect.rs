@@ -2,17 +2,20 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::Path;
 use std::pin::Pin;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, UnixStream, lookup_host};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::{Address, FormError, Phase, ProbeError};
@@ -20,6 +23,16 @@ use crate::{Address, FormError, Phase, ProbeError};
 /// How long an address may take before the next one is tried beside it: the connection attempt
 /// delay that RFC 8305 recommends.
 const HEAD_START: Duration = Duration::from_millis(250);
+
+/// How many names may be looked up at a time. The system's resolver cannot be stopped, and goes on
+/// for ten seconds where no name server answers: tries that were given up must not leave more and
+/// more of it behind.
+const LOOK_UPS: usize = 256;
+
+/// How many of them are waited for before the next one begins, each for [`HEAD_START`] at most: a
+/// name server drops what does not fit into its socket, and the resolver asks again only after five
+/// seconds.
+const LOOK_UPS_AT_ONCE: usize = 32;
 
 /// What an open connection can do.
 pub trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -129,16 +142,27 @@ impl FromStr for Resolve {
 
 /// Connections from this machine: names are looked up anew for each try, as a service may move,
 /// and all their addresses are tried (RFC 8305).
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Direct {
     resolved: HashMap<Address, Vec<IpAddr>>,
+    look_ups: Arc<Semaphore>,
+    at_once: Arc<Semaphore>,
+}
+
+impl Default for Direct {
+    fn default() -> Self {
+        Self::new([])
+    }
 }
 
 impl Direct {
     /// With these names in place of what the resolver says.
     #[must_use]
     pub fn new(resolve: impl IntoIterator<Item = Resolve>) -> Self {
-        Self { resolved: resolve.into_iter().map(|one| (one.of, one.to)).collect() }
+        let resolved = resolve.into_iter().map(|one| (one.of, one.to)).collect();
+        let [look_ups, at_once] =
+            [LOOK_UPS, LOOK_UPS_AT_ONCE].map(|count| Arc::new(Semaphore::new(count)));
+        Self { resolved, look_ups, at_once }
     }
 
     /// The look-up runs on a thread of the runtime's, as it blocks.
@@ -146,10 +170,27 @@ impl Direct {
         if let Some(known) = self.resolved.get(address) {
             return Ok(known.iter().map(|ip| SocketAddr::new(*ip, address.port)).collect());
         }
-        match lookup_host((address.host.as_str(), address.port)).await {
-            Ok(found) => Ok(interleaved(found)),
-            Err(source) => Err(ProbeError::NameNotFound { host: address.host.clone(), source }),
+        if let Ok(ip) = address.host.parse() {
+            return Ok(vec![SocketAddr::new(ip, address.port)]);
         }
+        let failed = |source| ProbeError::NameNotFound { host: address.host.clone(), source };
+        let room = Arc::clone(&self.look_ups).acquire_owned().await;
+        let room = room.map_err(|error| failed(io::Error::other(error)))?;
+        let turn = self.at_once.acquire().await;
+        let name = (address.host.clone(), address.port);
+        let mut found = spawn_blocking(move || {
+            let found = (name.0.as_str(), name.1).to_socket_addrs().map(interleaved);
+            drop(room);
+            found
+        });
+        let ended = match timeout(HEAD_START, &mut found).await {
+            Ok(ended) => ended,
+            Err(_) => {
+                drop(turn);
+                found.await
+            }
+        };
+        ended.map_err(io::Error::other).flatten().map_err(failed)
     }
 }
 
@@ -250,6 +291,27 @@ mod tests {
         let address = Address { host: "app.invalid".into(), port };
         let deadline = Deadline::new(Duration::from_secs(30));
         Direct::new([resolve]).open(Place::Port(&address), &deadline).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn look_ups_wait_for_room_and_make_it_again() {
+        let listener = TcpListener::bind(local(0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let with_room =
+            |room| Direct { look_ups: Semaphore::new(room).into(), ..Direct::default() };
+        let open = async |direct: &Direct, host: &str, limit| {
+            let address = Address { host: host.to_owned(), port };
+            direct.open(Place::Port(&address), &Deadline::new(limit)).await.map(drop)
+        };
+        let long = Duration::from_secs(30);
+        let one = with_room(1);
+        for _ in 0..3 {
+            open(&one, "localhost", long).await.unwrap();
+        }
+        let none = with_room(0);
+        let error = open(&none, "localhost", Duration::from_millis(20)).await.unwrap_err();
+        assert!(matches!(error, ProbeError::TimedOut { during: Phase::Resolving, .. }), "{error}");
+        open(&none, "127.0.0.1", long).await.unwrap();
     }
 
     #[test]

@@ -116,6 +116,7 @@ impl TlsDefect {
         match defect {
             Bad::NotValidForName | Bad::NotValidForNameContext { .. } => Self::WrongName,
             Bad::UnknownIssuer | Bad::BadSignature => Self::UnknownIssuer,
+            other if slipway_trust::is_authority(other) => Self::UnknownIssuer,
             Bad::Expired | Bad::ExpiredContext { .. } => Self::Expired,
             _ => Self::Other,
         }
@@ -297,6 +298,10 @@ fn tls_text(error: &rustls::Error) -> String {
                 "the certificate is for another name"
             }
             CertificateError::Revoked => "the certificate is revoked",
+            other if slipway_trust::is_authority(other) => {
+                "the certificate is an authority's own, as self-signed ones tend to be, and is not \
+                 trusted itself"
+            }
             _ => return error.to_string(),
         },
         rustls::Error::InvalidMessage(_) => "the server does not speak TLS",

@@ -181,6 +181,11 @@ impl FromStr for Target {
 
 fn parse(text: &str) -> Result<Target, String> {
     let Some((scheme, rest)) = text.split_once("://") else {
+        if text.starts_with('/') {
+            return Err(format!(
+                "the scheme is missing: write unix://{text} or http+unix://{text}:/health"
+            ));
+        }
         return Err(format!(
             "the scheme is missing: write http://{text}, https://{text} or tcp://{text}"
         ));

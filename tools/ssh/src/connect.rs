@@ -133,7 +133,7 @@ fn resolve(target: &Target) -> Result<Vec<SocketAddr>, Error> {
     let found = (target.host.as_str(), target.port).to_socket_addrs();
     let unknown = |reason: &dyn std::fmt::Display| Error::NameUnknown {
         host: target.host.clone(),
-        reason: reason.to_string(),
+        reason: words(reason),
     };
     let addresses: Vec<_> = found.map_err(|error| unknown(&error))?.collect();
     match addresses.is_empty() {
@@ -143,7 +143,14 @@ fn resolve(target: &Target) -> Result<Vec<SocketAddr>, Error> {
 }
 
 fn unreachable(target: &Target, reason: &dyn std::fmt::Display) -> Error {
-    Error::Unreachable { host: target.host.clone(), port: target.port, reason: reason.to_string() }
+    Error::Unreachable { host: target.host.clone(), port: target.port, reason: words(reason) }
+}
+
+/// What the system says, without its numbers and what it was about.
+fn words(reason: &dyn std::fmt::Display) -> String {
+    let text = reason.to_string();
+    let text = text.strip_prefix("failed to lookup address information: ").unwrap_or(&text);
+    text.split(" (os error").next().unwrap_or_default().to_lowercase()
 }
 
 /// Tries each address; one that keeps silent gets its share of the time that is left and no more.
@@ -227,4 +234,17 @@ fn check_host_key(target: &Target, session: &Session, trust: &Trust) -> Result<F
     let offered = Offered { blob, fingerprint: format!("SHA256:{}", STANDARD_NO_PAD.encode(hash)) };
     trust.judge(&offered)?;
     Ok(Facts { fingerprint: offered.fingerprint })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_system_says_is_told_in_words() {
+        let refused = std::io::Error::from_raw_os_error(111);
+        assert_eq!(words(&refused), "connection refused");
+        let unknown = "failed to lookup address information: Name or service not known";
+        assert_eq!(words(&unknown), "name or service not known");
+    }
 }

@@ -1,13 +1,17 @@
 //! Which certificate authorities are trusted, and the client's side of TLS made of that: the same
 //! for all that speaks TLS here.
 
+mod verify;
+
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::client::WantsClientCert;
+use rustls::client::{WantsClientCert, WebPkiServerVerifier};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, ConfigBuilder, RootCertStore};
+
+pub use verify::is_authority;
 
 /// Where systems keep all authorities in one file; a directory of many files takes milliseconds.
 const BUNDLES: [&str; 5] = [
@@ -59,7 +63,8 @@ pub fn reason(error: &rustls::pki_types::pem::Error) -> String {
     }
 }
 
-/// A client's side of TLS 1.2 and 1.3 that trusts these authorities; whether it shows a certificate
+/// A client's side of TLS 1.2 and 1.3 that trusts these authorities, and a server that shows one of
+/// their certificates; whether it shows a certificate
 /// of its own is yet to be said.
 ///
 /// # Errors
@@ -69,15 +74,18 @@ pub fn client(
 ) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, String> {
     let mut roots = RootCertStore::empty();
     // A system may hold one that is too old to be read, beside a hundred others.
-    let (usable, _) = roots.add_parsable_certificates(authorities);
+    let (usable, _) = roots.add_parsable_certificates(authorities.iter().cloned());
     if usable == 0 {
         return Err("no root certificates are found".to_owned());
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let inner = WebPkiServerVerifier::builder_with_provider(roots.into(), Arc::clone(&provider));
+    let inner = inner.build().map_err(|error| error.to_string())?;
+    let verifier = verify::Verifier { inner, trusted: authorities };
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?;
-    Ok(builder.with_root_certificates(roots))
+    Ok(builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)))
 }
 
 #[cfg(test)]

@@ -43,6 +43,7 @@ fn a_socket_is_a_path() {
 fn what_is_wrong_is_named() {
     for (text, reason) in [
         ("localhost:8000", "http://localhost:8000"),
+        ("/run/app.sock", "write unix:///run/app.sock or http+unix:///run/app.sock:/health"),
         ("ftp://a", "none of http"),
         ("unix://run/a", "absolute path"),
         ("unix://", "absolute path"),
