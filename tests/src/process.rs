@@ -1,7 +1,7 @@
 //! Running a tool with its streams being what the test wants them to be.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{BufRead, Read, Write};
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
@@ -41,6 +41,22 @@ pub fn piped(command: &mut Command) -> Child {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap_or_else(|error| panic!("{command:?} cannot be started: {error}"))
+}
+
+/// Reads what a program tells up to the line that holds this, and answers all of it.
+///
+/// # Panics
+/// When it ends without.
+pub fn until_told(told: &mut impl BufRead, text: &str) -> String {
+    let mut all = String::new();
+    loop {
+        let begin = all.len();
+        let read = told.read_line(&mut all).expect("text");
+        assert!(read > 0, "it ended before it told `{text}`: {all}");
+        if all[begin..].contains(text) {
+            return all;
+        }
+    }
 }
 
 /// Runs a command with its stdout being a file, and answers what the file then holds.

@@ -45,7 +45,7 @@ mod status;
 #[path = "swap/token.rs"]
 mod token;
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::process::{Child, Command, Stdio};
 
 use rustix::process::Signal;

@@ -2,6 +2,7 @@
 
 use super::*;
 
+use std::io::Read;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
@@ -12,29 +13,39 @@ use slipway_tests::process::until;
 /// How often the application is asked.
 const EVERY: Duration = Duration::from_millis(20);
 
-/// What the client's own pauses, and the way of its requests, may add to a gap.
+/// How much later than a user the deploy may find that the new release answers.
 const SLACK: Duration = Duration::from_millis(500);
 
+/// A question of a user.
+struct Question {
+    asked: Instant,
+    ended: Instant,
+    /// What was answered with 200.
+    answer: Option<String>,
+}
+
 /// One request, as a browser would give it up.
-fn ask(address: SocketAddr) -> std::io::Result<bool> {
-    let limit = Duration::from_secs(3);
+fn ask(address: SocketAddr) -> std::io::Result<Option<String>> {
+    let limit = Duration::from_secs(10);
     let mut stream = TcpStream::connect_timeout(&address, limit)?;
     stream.set_read_timeout(Some(limit))?;
     write!(stream, "GET / HTTP/1.1\r\nHost: app\r\nConnection: close\r\n\r\n")?;
-    let mut line = String::new();
-    BufReader::new(stream).read_line(&mut line)?;
-    Ok(line.contains(" 200 "))
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
+    Ok(head.contains(" 200 ").then(|| body.to_owned()))
 }
 
 /// Asks until told to stop, each time on a thread of its own: one answer that is late keeps no
-/// other question from being asked. Tells when each question was asked and whether it was answered.
-fn keep_asking(address: SocketAddr, stop: &AtomicBool, told: &Sender<(Instant, bool)>) {
+/// other question from being asked.
+fn keep_asking(address: SocketAddr, stop: &AtomicBool, told: &Sender<Question>) {
     std::thread::scope(|scope| {
         while !stop.load(Ordering::Relaxed) {
             let told = told.clone();
             scope.spawn(move || {
                 let asked = Instant::now();
-                let _ = told.send((asked, ask(address).unwrap_or(false)));
+                let answer = ask(address).unwrap_or(None);
+                let _ = told.send(Question { asked, ended: Instant::now(), answer });
             });
             std::thread::park_timeout(EVERY);
         }
@@ -48,25 +59,33 @@ fn outside_of_the_stated_gap_every_question_is_answered() {
     let address = format!("{}:{}", from_run_sh("LAB_APP_ADDR"), app.port).parse().unwrap();
     let stop = AtomicBool::new(false);
     let (sender, receiver) = channel();
-    let (replaced, replacing) = std::thread::scope(|scope| {
+    let replaced = std::thread::scope(|scope| {
         scope.spawn(|| keep_asking(address, &stop, &sender));
         let deploying = Deploying::new(&mut app.swap(&[]), two()).until_told("replacing");
-        let replacing = Instant::now();
         let replaced = deploying.finish();
         stop.store(true, Ordering::Relaxed);
-        (replaced.good(), replacing)
+        replaced.good()
     });
     drop(sender);
     let unserved = Duration::from_millis(host(&replaced)["unserved_ms"].as_u64().unwrap());
-    let all: Vec<(Instant, bool)> = receiver.into_iter().collect();
-    let failed: Vec<Instant> = all.iter().filter(|(_, ok)| !ok).map(|(at, _)| *at).collect();
-    assert!(all.len() > failed.len() + 10, "{} of {} failed", failed.len(), all.len());
-    // With this strategy there is a gap, and it has to be seen for this test to mean anything.
-    let (first, last) = (*failed.iter().min().unwrap(), *failed.iter().max().unwrap());
-    assert!(first + SLACK >= replacing, "it failed {:?} before the stop", replacing - first);
-    let seen = last - first;
-    assert!(seen <= unserved + SLACK, "{seen:?} were seen and {unserved:?} stated");
-    assert!(unserved <= seen + SLACK, "{unserved:?} were stated and {seen:?} seen");
+    let all: Vec<Question> = receiver.into_iter().collect();
+    let from = |release: &'static str| {
+        let is = move |answer: &String| answer.trim_end() == release;
+        all.iter().filter(move |question| question.answer.as_ref().is_some_and(is))
+    };
+    let failed = || all.iter().filter(|question| question.answer.is_none());
+
+    // A question that failed was open at some moment at which nobody served. With this strategy
+    // there are some, and they have to be seen for this test to mean anything.
+    let first = failed().map(|question| question.ended).min().expect("a gap");
+    let last = failed().map(|question| question.asked).max().unwrap();
+    let seen = last.saturating_duration_since(first);
+    assert!(seen <= unserved, "{seen:?} were seen and {unserved:?} stated");
+    // And one that was answered was open at some moment at which that release served.
+    let old = from("one").map(|question| question.asked).max().unwrap();
+    let new = from("two").map(|question| question.ended).min().unwrap();
+    let possible = new - old;
+    assert!(unserved <= possible + SLACK, "{unserved:?} were stated, {possible:?} are possible");
     app.assert_serves(two());
 }
 

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use slipway_tests::lab::{App, Run, app_engine, run};
-use slipway_tests::process::{signal_and_wait, until, with_input};
+use slipway_tests::process::{signal_and_wait, until, until_told, with_input};
 use slipway_tests::{from_run_sh, project, tool};
 
 /// The port that the server listens on in its container.
@@ -252,15 +252,8 @@ impl Deploying {
 
     /// Reads what it tells up to the line that holds this.
     pub(crate) fn until_told(mut self, text: &str) -> Self {
-        loop {
-            let mut line = String::new();
-            let read = self.stderr.read_line(&mut line).unwrap();
-            self.told.push_str(&line);
-            assert!(read > 0, "it ended before it told `{text}`: {}", self.told);
-            if line.contains(text) {
-                return self;
-            }
-        }
+        self.told.push_str(&until_told(&mut self.stderr, text));
+        self
     }
 
     /// Sends a signal and waits for its end, which is to come within 10 s.
