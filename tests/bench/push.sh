@@ -28,10 +28,12 @@ if [ -n "$missing" ]; then
 fi
 own_lab "$project"
 
-# All peers find the registry by its name in a mount namespace of their own, and trust the lab's authority there.
+# All peers find the registry by its name in a mount namespace of their own, and trust the lab's authority there; the engine's
+# directory is at the place that the engine names, as it is where both run on one machine.
 printf '%s %s\n127.0.0.1 localhost\n' "$LAB_REGISTRY_ADDR" "$LAB_REGISTRY" >"$WORK/hosts"
 cat /etc/ssl/certs/ca-certificates.crt "$LAB_CA" >"$WORK/ca.crt"
 $sudo env PATH="$PATH" SSL_CERT_FILE="$WORK/ca.crt" DOCKER_HOST="$DOCKER_HOST" \
     LAB_DIR="$LAB_DIR" LAB_REGISTRY="$LAB_REGISTRY" \
-    unshare --mount --propagation private sh -c 'mount --bind "$1" /etc/hosts && shift && exec "$@"' sh "$WORK/hosts" \
+    unshare --mount --propagation private sh -c 'mount --bind "$1" /etc/hosts && mount -t tmpfs none /var/lib && mkdir /var/lib/docker &&
+        mount --bind "$2" /var/lib/docker && shift 2 && exec "$@"' sh "$WORK/hosts" "$LAB_DIR/ci/root/var/lib/docker" \
     python3 tests/bench/push.py --bin "$BIN" --work "$WORK" --figures "$target/bench/push.json" "$@"

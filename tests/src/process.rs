@@ -43,6 +43,23 @@ pub fn piped(command: &mut Command) -> Child {
         .unwrap_or_else(|error| panic!("{command:?} cannot be started: {error}"))
 }
 
+/// A command that runs as root, by sudo where we are not, with this environment and the search path.
+///
+/// # Panics
+/// When there is no search path.
+#[must_use]
+pub fn as_root(arguments: &[&str], environment: &[(&str, String)]) -> Command {
+    let mut command = Command::new("env");
+    if !rustix::process::geteuid().is_root() {
+        command = Command::new("sudo");
+        command.arg("env");
+    }
+    command.arg("-i").arg(format!("PATH={}", std::env::var("PATH").expect("a search path")));
+    command.args(environment.iter().map(|(name, value)| format!("{name}={value}")));
+    command.args(arguments);
+    command
+}
+
 /// Reads what a program tells up to the line that holds this, and answers all of it.
 ///
 /// # Panics

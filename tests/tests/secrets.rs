@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use slipway_tests::from_run_sh;
 use slipway_tests::lab::{App, Run, app_engine, pip_ca, run, shell};
-use slipway_tests::process::without_input;
+use slipway_tests::process::{as_root, without_input};
 
 const BUILD: &str = "canary-of-build-3f9a1c";
 const FILE: &str = "canary-of-env-file-77b2e0";
@@ -44,16 +44,8 @@ fn is_record_of_container(path: &str) -> bool {
 
 /// The files below these directories that hold the secret, but for image layers.
 fn grep(secret: &str, directories: &[String]) -> Vec<String> {
-    let mut command = Command::new("grep");
-    if rustix::process::getuid().as_raw() != 0 {
-        command = Command::new("sudo");
-        command.arg("grep");
-    }
-    let output = command
-        .args(["-rlaF", "--exclude-dir=overlay2", "--devices=skip", secret])
-        .args(directories)
-        .output()
-        .unwrap();
+    let grep = ["grep", "-rlaF", "--exclude-dir=overlay2", "--devices=skip", secret];
+    let output = as_root(&grep, &[]).args(directories).output().unwrap();
     let told = String::from_utf8_lossy(&output.stderr);
     // 0: found, 1: not found; 2 also where a file went away in the middle.
     assert!(output.status.code().is_some(), "{told}");

@@ -7,8 +7,8 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
 use slipway_tests::lab::{Run, run};
-use slipway_tests::process::with_input;
-use slipway_tests::{from_run_sh, project, tool};
+use slipway_tests::process::{as_root, with_input};
+use slipway_tests::{binary, from_run_sh, project, tool};
 
 /// The front of the lab's registry; ends with the test.
 pub(crate) struct Front {
@@ -87,15 +87,27 @@ fn tunnel(mut client: TcpStream, registry: &str, wanted: &str) -> Option<()> {
     client.shutdown(Shutdown::Both).ok()
 }
 
+/// The directory of the lab's engine, seen from here.
+pub(crate) fn engine_directory() -> String {
+    format!("{}/ci/root/var/lib/docker", from_run_sh("LAB_DIR"))
+}
+
 /// Pushes that reach the registry themselves, with a memory of their own.
 pub(crate) struct Site {
     proxy: Proxy,
     memory: tempfile::TempDir,
+    beside: bool,
 }
 
 impl Site {
+    /// With an engine whose directory is not to be seen.
     pub(crate) fn new() -> Self {
-        Self { proxy: Proxy::new(), memory: tempfile::tempdir().unwrap() }
+        Self { proxy: Proxy::new(), memory: tempfile::tempdir().unwrap(), beside: false }
+    }
+
+    /// As root on the engine's own machine, where its directory is at the place that it names.
+    pub(crate) fn beside() -> Self {
+        Self { beside: true, ..Self::new() }
     }
 
     /// Where imgpush remembers what it knows of the lab's registry.
@@ -106,11 +118,20 @@ impl Site {
 
     /// imgpush with the way to the registry in its environment.
     pub(crate) fn tool(&self) -> Command {
+        let [proxy, authority] = self.environment();
+        let memory = self.memory.path().to_str().unwrap().to_owned();
+        let engine = ("DOCKER_HOST", from_run_sh("DOCKER_HOST"));
+        let environment = [engine, proxy, authority, ("XDG_CACHE_HOME", memory)];
+        if self.beside {
+            let place = "mount -t tmpfs none /var/lib && mkdir /var/lib/docker \
+                && mount --bind \"$0\" /var/lib/docker && exec \"$@\"";
+            let imgpush = binary("imgpush");
+            let imgpush = ["sh", "-c", place, &engine_directory(), imgpush.to_str().unwrap()];
+            let apart = ["unshare", "--mount", "--propagation", "private"];
+            return as_root(&[&apart[..], &imgpush[..]].concat(), &environment);
+        }
         let mut command = tool("imgpush");
-        command
-            .env("DOCKER_HOST", from_run_sh("DOCKER_HOST"))
-            .envs(self.environment())
-            .env("XDG_CACHE_HOME", self.memory.path());
+        command.envs(environment);
         command
     }
 

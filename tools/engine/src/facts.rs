@@ -18,6 +18,8 @@ pub struct Info {
     pub name: String,
     /// The engine's version, such as `20.10.24`.
     pub server_version: String,
+    /// How it keeps the files of images and containers, such as `overlay2`.
+    pub driver: String,
     /// The directory that holds images and containers.
     pub docker_root_dir: String,
     /// The engine's clock, RFC 3339.
@@ -107,11 +109,12 @@ mod tests {
     fn engines_answers_are_read_whatever_else_they_hold() {
         // Excerpts of what Docker 20.10 answers.
         let info: Info = serde_json::from_str(
-            r#"{"ServerVersion":"20.10.24+dfsg1","DockerRootDir":"/var/lib/docker","HttpsProxy":"",
+            r#"{"ServerVersion":"20.10.24+dfsg1","DockerRootDir":"/var/lib/docker","Driver":"overlay2","HttpsProxy":"",
                 "SystemTime":"2026-11-23T07:00:00.12Z","CgroupDriver":"a new one"}"#,
         )
         .unwrap();
         assert_eq!(info.docker_root_dir, "/var/lib/docker");
+        assert_eq!(info.driver, "overlay2");
         assert_eq!(info.system_time, "2026-11-23T07:00:00.12Z");
         assert!(!info.containerd_store());
         // Docker 26 with the containerd image store.

@@ -1,7 +1,7 @@
-//! The direct way: the engine's export is read as a stream, and its layers are compressed, hashed and
-//! uploaded as they come.
+//! The direct way: layers are read as streams, from the engine's export or its store, and compressed,
+//! hashed and uploaded as they come.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use bytes::{Bytes, BytesMut};
 use http::Method;
@@ -12,13 +12,15 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
 
 use crate::Error;
-use crate::assemble::Documents;
+use crate::assemble::{Documents, Small};
 use crate::cache::Layer;
 use crate::compress::{Hashing, Pool};
 use crate::export::{self, Blob, Entry};
 use crate::feed::{Bounds, Feed, Uploaded, way};
 use crate::options::Compression;
+use crate::store::Store;
 use crate::tar::{Event, Tar};
+use crate::v1;
 
 /// All documents of an image together are not longer.
 const DOCUMENTS_MAX: usize = 32 * 1024 * 1024;
@@ -44,8 +46,8 @@ impl There {
 pub(crate) struct What<'a> {
     /// The image's id.
     pub(crate) image: &'a str,
-    /// The ids of its layers.
-    pub(crate) layers: &'a HashSet<String>,
+    /// The ids of its layers, the base first.
+    pub(crate) layers: &'a [String],
     pub(crate) repository: &'a Repository,
     pub(crate) compression: Compression,
 }
@@ -54,6 +56,8 @@ pub(crate) struct What<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Sent {
     pub(crate) documents: Documents,
+    /// The configuration, where it was read by itself.
+    pub(crate) config: Option<Small>,
     /// Layers that were sent, by their ids.
     pub(crate) layers: BTreeMap<String, Layer>,
     /// Blobs that are at the registry as the engine has them, compressed; with their sizes.
@@ -108,18 +112,8 @@ pub(crate) async fn send(
 ) -> Result<(), Error> {
     let request = Request::new(Method::GET, format!("/images/{}/get", what.image));
     let mut body = engine.send(request).await?.into_body();
-    let pool = Pool::new(what.compression);
     sent.documents.clear();
-    let mut run = Run {
-        what,
-        there,
-        bounds: Bounds::new(&pool),
-        pool,
-        hashing: Hashing::new(),
-        uploads: JoinSet::new(),
-        tar_sizes: HashMap::new(),
-        sent,
-    };
+    let mut run = Run::new(what, there, sent);
     let (mut tar, mut sink, mut read) = (Tar::new(), Sink::Nowhere, 0);
     while let Some(frame) = body.frame().await {
         let Ok(mut data) = frame.map_err(slipway_engine::Error::from)?.into_data() else {
@@ -137,7 +131,60 @@ pub(crate) async fn send(
     run.finish().await
 }
 
-impl Run<'_> {
+/// Reads an image from the engine's store and sends what is not there, as [`send`] does.
+///
+/// # Errors
+/// [`Error::Unreadable`] for what cannot be read, which an export may hold; what the registry refused or
+/// broke.
+pub(crate) async fn read(
+    store: &Store,
+    what: What<'_>,
+    there: &There,
+    sent: &mut Sent,
+    progress: impl Fn(u64),
+) -> Result<(), Error> {
+    let body = store.config(what.image).map_err(Error::Unreadable)?;
+    sent.config = Some(Small { digest: what.image.to_owned(), body });
+    let mut run = Run::new(what, there, sent);
+    let mut read = 0;
+    for (at, (layer, chain)) in what.layers.iter().zip(v1::chains(what.layers)).enumerate() {
+        if what.layers[..at].contains(layer) {
+            continue;
+        }
+        let mut sink = run.layer(layer.clone()).await?;
+        if matches!(sink, Sink::Nowhere) {
+            continue;
+        }
+        let mut blocks = store.layer(&chain).map_err(Error::Unreadable)?;
+        while let Some(block) = blocks.recv().await {
+            let block = block.map_err(Error::Unreadable)?;
+            read += block.len() as u64;
+            sink = run.put(sink, block).await?;
+            progress(read);
+        }
+        run.end(sink).await.map_err(|error| match error {
+            Error::Export(what) => Error::Unreadable(std::io::Error::other(what)),
+            other => other,
+        })?;
+    }
+    run.finish().await
+}
+
+impl<'a> Run<'a> {
+    fn new(what: What<'a>, there: &'a There, sent: &'a mut Sent) -> Self {
+        let pool = Pool::new(what.compression);
+        Self {
+            what,
+            there,
+            bounds: Bounds::new(&pool),
+            pool,
+            hashing: Hashing::new(),
+            uploads: JoinSet::new(),
+            tar_sizes: HashMap::new(),
+            sent,
+        }
+    }
+
     async fn take(&mut self, sink: Sink, event: Event) -> Result<Sink, Error> {
         match event {
             Event::Entry { path, size, file: true } => self.begin(path, size).await,

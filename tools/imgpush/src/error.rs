@@ -71,6 +71,9 @@ pub enum Error {
     /// The engine's export is no image that is known.
     #[error("the engine's export cannot be used: {0}")]
     Export(&'static str),
+    /// The engine's layers cannot be read where it keeps them.
+    #[error("the engine's layers cannot be read from its directory: {0}")]
+    Unreadable(std::io::Error),
     /// A thread that compresses is gone.
     #[error("a layer could not be compressed")]
     Compression,
@@ -274,7 +277,9 @@ impl From<Error> for Failure {
                 Code::EngineUnsupported,
                 "build or pull it for all of them, or push the engine's own platform: --platform own",
             ),
-            Error::Export(_) => (Code::EngineError, "let the engine push it: --via engine"),
+            Error::Export(_) | Error::Unreadable(_) => {
+                (Code::EngineError, "let the engine push it: --via engine")
+            }
             Error::Compression => (Code::Internal, "please report it"),
             Error::OnePlatform { .. } => (
                 Code::EngineUnsupported,

@@ -59,7 +59,7 @@ pub(crate) fn blob(head: &[u8], size: u64) -> Blob {
     }
 }
 
-fn is_hex(text: &str) -> bool {
+pub(crate) fn is_hex(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 

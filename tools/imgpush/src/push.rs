@@ -1,7 +1,5 @@
 //! One push: asks the registry what it has, chooses who sends the rest, and proves what is there.
 
-use std::collections::HashSet;
-
 use slipway_engine::Reference;
 use slipway_registry::Fault;
 use slipway_shell::{Step, Ui};
@@ -14,10 +12,17 @@ use crate::image::Local;
 use crate::options::{Compression, Via};
 use crate::outcome::{Pushed, count, megabytes};
 use crate::remote::Remote;
+use crate::store::Store;
 use crate::{Done, Error, Plan, attach, way};
 
 /// An export that broke is begun again so often; what was sent whole is not sent again.
 const EXPORTS: u32 = 3;
+
+/// How imgpush itself sends: what need not be sent, and where the rest is read, if not from an export.
+struct Direct {
+    there: There,
+    store: Option<Store>,
+}
 
 /// A push under way.
 pub(crate) struct Push<'a> {
@@ -47,20 +52,23 @@ impl Push<'_> {
         if let Some(manifest) = remote.manifest_of(&self.image).await.map_err(about)? {
             return self.tag(name, manifest).await;
         }
-        let there = self.choose().await.map_err(|error| error.about(name))?;
-        match there {
-            Some(there) => self.directly(name, there, step).await,
+        let direct = self.choose().await.map_err(|error| error.about(name))?;
+        match direct {
+            Some(direct) => self.directly(name, direct, step).await,
             None => self.asked(name, step).await,
         }
     }
 
-    /// Who sends: answers what need not be sent if it is not the engine.
-    async fn choose(&self) -> Result<Option<There>, Error> {
+    /// Who sends: answers how it is done if it is not the engine.
+    async fn choose(&self) -> Result<Option<Direct>, Error> {
         let Some(remote) = &self.remote else { return Ok(None) };
-        match self.plan.via {
-            Via::Engine => return Ok(None),
-            Via::Direct => return Ok(Some(remote.there(&self.image).await?)),
-            Via::Auto => {}
+        if self.plan.via == Via::Engine {
+            return Ok(None);
+        }
+        // From the store only that is read which is missing, so that this is always the fastest.
+        let store = Store::of(self.by_engine.engine).await;
+        if store.is_some() || self.plan.via == Via::Direct {
+            return Ok(Some(Direct { there: remote.there(&self.image).await?, store }));
         }
         // What is small as a whole is not worth a question a layer.
         if !way::direct(self.image.size, self.image.size) {
@@ -77,7 +85,7 @@ impl Push<'_> {
         }
         let there = remote.there(&self.image).await?;
         let missing = missing(&|id| there.layers.contains_key(id));
-        Ok(way::direct(missing, self.image.size).then_some(there))
+        Ok(way::direct(missing, self.image.size).then_some(Direct { there, store: None }))
     }
 
     /// Has the registry name a manifest that it has by this tag, too.
@@ -201,14 +209,18 @@ impl Push<'_> {
     async fn directly(
         &mut self,
         name: &Reference,
-        there: There,
+        direct: Direct,
         step: &Step,
     ) -> Result<Pushed, Error> {
-        let sent = self.sent(&there, step).await.map_err(|error| error.about(name))?;
+        let Direct { there, store } = direct;
+        let mut sent = self.sent(&there, store, step).await.map_err(|error| error.about(name))?;
         let mut layers = sent.layers.clone();
         layers.extend(there.layers);
         let assembled = if sent.blobs.is_empty() {
-            let config = assemble::config(&sent.documents)?;
+            let config = match sent.config.take() {
+                Some(config) => config,
+                None => assemble::config(&sent.documents)?,
+            };
             // With containerd's store the id is that of the manifest.
             let ids = assemble::diff_ids(&config.body).unwrap_or_default();
             if ids != self.image.layers {
@@ -240,13 +252,19 @@ impl Push<'_> {
         })
     }
 
-    /// Exports and sends until all is there: again where that may help, without what was sent whole.
-    async fn sent(&self, there: &There, step: &Step) -> Result<Sent, Error> {
+    /// Reads and sends until all is there: again where that may help, without what was sent whole.
+    /// What the store does not give is exported.
+    async fn sent(
+        &self,
+        there: &There,
+        mut store: Option<Store>,
+        step: &Step,
+    ) -> Result<Sent, Error> {
         let Some(remote) = &self.remote else { return Err(Error::NoTag) };
-        let layers: HashSet<String> = self.image.layers.iter().cloned().collect();
+        let (engine, ui) = (self.by_engine.engine, &self.by_engine.context.ui);
         let what = direct::What {
             image: &self.image.id,
-            layers: &layers,
+            layers: &self.image.layers,
             repository: &remote.repository,
             compression: self.plan.compression,
         };
@@ -254,12 +272,20 @@ impl Push<'_> {
         loop {
             tries += 1;
             let progress = |read| step.update(format!("{} read", megabytes(read)));
-            match direct::send(self.by_engine.engine, what, &there, &mut sent, progress).await {
+            let end = match &store {
+                Some(store) => direct::read(store, what, &there, &mut sent, progress).await,
+                None => direct::send(engine, what, &there, &mut sent, progress).await,
+            };
+            match end {
                 Ok(()) if !sent.missed => return Ok(sent),
                 // A layer that the registry has not is as large as one that it has.
                 Ok(()) => (there.trust_sizes, sent.missed) = (false, false),
+                Err(error @ Error::Unreadable(_)) => {
+                    ui.warn(&format!("{error}; having the engine export the image"));
+                    (store, sent.config, tries) = (None, None, 0);
+                }
                 Err(error) if error.transient() && tries < EXPORTS => {
-                    self.by_engine.context.ui.warn(&format!("{error}; trying again"));
+                    ui.warn(&format!("{error}; trying again"));
                 }
                 Err(error) => return Err(error),
             }

@@ -40,7 +40,7 @@ fn text(text: &str) -> Option<Box<RawValue>> {
 }
 
 /// The id of each layer together with those below (OCI image specification, "Layer ChainID").
-fn chains(layers: &[String]) -> Vec<String> {
+pub(crate) fn chains(layers: &[String]) -> Vec<String> {
     let mut chains: Vec<String> = Vec::with_capacity(layers.len());
     for layer in layers {
         let chain = match chains.last() {

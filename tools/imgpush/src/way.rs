@@ -1,4 +1,4 @@
-//! Who sends what is missing. Pure.
+//! Who sends what is missing where the engine's store cannot be read. Pure.
 
 /// An export is not begun for less: the engine compresses that in a moment.
 const LEAST: u64 = 16 * 1024 * 1024;

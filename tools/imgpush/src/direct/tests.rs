@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 
 use super::*;
-use crate::assemble;
+use crate::{assemble, store};
 
 /// Blobs and manifests by their digests.
 type Stored = Arc<Mutex<BTreeMap<String, Vec<u8>>>>;
@@ -130,13 +130,9 @@ fn gunzipped(member: &[u8], size: usize) -> Vec<u8> {
 async fn sent(export: Vec<u8>, layers: &[String], there: &There) -> (Result<Sent, Error>, Stored) {
     let (repository, stored) = registry();
     let engine = engine(export).await;
-    let layers: HashSet<String> = layers.iter().cloned().collect();
-    let what = What {
-        image: "sha256:i",
-        layers: &layers,
-        repository: &repository,
-        compression: Compression::Gzip,
-    };
+
+    let what =
+        What { image: "sha256:i", layers, repository: &repository, compression: Compression::Gzip };
     let mut sent = Sent::default();
     let result = send(&engine, what, there, &mut sent, |_| {}).await;
     (result.map(|()| sent), stored)
@@ -240,4 +236,22 @@ async fn what_is_not_the_image_is_refused() {
     let named = format!("sha256:{}", "0".repeat(64));
     let (result, _) = sent(lie, &[named], &There::default()).await;
     assert!(matches!(result, Err(Error::Export(_))));
+}
+
+#[tokio::test]
+async fn a_store_that_holds_something_else_is_not_believed() {
+    let config = "{}";
+    let (_root, store) = store::tests::kept(config);
+    let (repository, stored) = registry();
+    let layers = [format!("sha256:{}", store::tests::CHAIN)];
+    let what = What {
+        image: &digest(config.as_bytes()),
+        layers: &layers,
+        repository: &repository,
+        compression: Compression::Gzip,
+    };
+    let mut sent = Sent::default();
+    let error = read(&store, what, &There::default(), &mut sent, |_| {}).await.unwrap_err();
+    assert!(matches!(error, Error::Unreadable(_)), "{error}");
+    assert!(sent.layers.is_empty() && stored.lock().unwrap().is_empty());
 }
