@@ -144,6 +144,7 @@ fn little_is_read_from_the_engines_store_and_left_to_the_engine_elsewhere() {
         pushed.document["push"]["via"].as_str().unwrap().to_owned()
     };
     assert_eq!(way(&Site::new(), "direct/little"), "engine");
+    assert_eq!(way(&Site::beside_another(), "direct/little-another"), "engine");
     assert_eq!(way(&Site::beside(), "direct/little-store"), "direct");
 }
 

@@ -96,18 +96,23 @@ pub(crate) fn engine_directory() -> String {
 pub(crate) struct Site {
     proxy: Proxy,
     memory: tempfile::TempDir,
-    beside: bool,
+    place: Option<String>,
 }
 
 impl Site {
     /// With an engine whose directory is not to be seen.
     pub(crate) fn new() -> Self {
-        Self { proxy: Proxy::new(), memory: tempfile::tempdir().unwrap(), beside: false }
+        Self { proxy: Proxy::new(), memory: tempfile::tempdir().unwrap(), place: None }
     }
 
     /// As root on the engine's own machine, where its directory is at the place that it names.
     pub(crate) fn beside() -> Self {
-        Self { beside: true, ..Self::new() }
+        Self { place: Some(engine_directory()), ..Self::new() }
+    }
+
+    /// As root where another engine's directory is at that place.
+    pub(crate) fn beside_another() -> Self {
+        Self { place: Some(engine_directory().replace("/ci/", "/app/")), ..Self::new() }
     }
 
     /// Where imgpush remembers what it knows of the lab's registry.
@@ -122,11 +127,11 @@ impl Site {
         let memory = self.memory.path().to_str().unwrap().to_owned();
         let engine = ("DOCKER_HOST", from_run_sh("DOCKER_HOST"));
         let environment = [engine, proxy, authority, ("XDG_CACHE_HOME", memory)];
-        if self.beside {
+        if let Some(directory) = &self.place {
             let place = "mount -t tmpfs none /var/lib && mkdir /var/lib/docker \
                 && mount --bind \"$0\" /var/lib/docker && exec \"$@\"";
             let imgpush = binary("imgpush");
-            let imgpush = ["sh", "-c", place, &engine_directory(), imgpush.to_str().unwrap()];
+            let imgpush = ["sh", "-c", place, directory, imgpush.to_str().unwrap()];
             let apart = ["unshare", "--mount", "--propagation", "private"];
             return as_root(&[&apart[..], &imgpush[..]].concat(), &environment);
         }

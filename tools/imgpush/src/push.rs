@@ -66,7 +66,7 @@ impl Push<'_> {
             return Ok(None);
         }
         // From the store only that is read which is missing, so that this is always the fastest.
-        let store = Store::of(self.by_engine.engine).await;
+        let store = Store::of(self.by_engine.engine, &self.image.id).await;
         if store.is_some() || self.plan.via == Via::Direct {
             return Ok(Some(Direct { there: remote.there(&self.image).await?, store }));
         }

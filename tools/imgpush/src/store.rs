@@ -35,8 +35,9 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// The store of this engine, if it is here and ours to read.
-    pub(crate) async fn of(engine: &Engine) -> Option<Self> {
+    /// The store of this engine that holds this image, if it is here and ours to read. Another
+    /// engine's directory may be at the same place, as in a container with an engine of its own.
+    pub(crate) async fn of(engine: &Engine, image: &str) -> Option<Self> {
         // Layers hold files that only root reads; and what is behind a port may be anywhere.
         if !rustix::process::geteuid().is_root() || !engine.endpoint().starts_with("unix://") {
             return None;
@@ -45,7 +46,7 @@ impl Store {
         if info.driver != "overlay2" || info.containerd_store() {
             return None;
         }
-        Self::open(&info.docker_root_dir).ok()
+        Self::open(&info.docker_root_dir).ok().filter(|store| store.config(image).is_ok())
     }
 
     /// A directory that others could have made up is none.
