@@ -1,10 +1,11 @@
 //! A deploy that is ended in the middle, by a signal or without a word.
 
 use rustix::process::Signal;
+use slipway_tests::lab::app_engine;
 use slipway_tests::process::until;
 
 use super::place::{Place, Talk, place};
-use super::site::{Deploying, Release, host, one, running, text_of, two};
+use super::site::{Deploying, INSIDE, Release, host, one, running, text_of, two};
 
 /// Waits until this release runs beside what serves.
 fn started(app: &Place, other: &str) {
@@ -92,6 +93,14 @@ fn killed_after_the_switch_to_one_that_dies_the_rerun_goes_back() {
     let args = ["--soak", "1h", "--env", "SICK_WHEN_SERVED=2", "--restart", "on-failure"];
     let deploying = Deploying::new(&mut app.swap_with(&args), two());
     deploying.until_told("watching the new container").kill();
+    // An old process of the front may still pass to the old one while all is well with the new one.
+    let releases = app.of_role("release");
+    let new = releases.iter().map(|one| text_of(one, "Id")).find(|id| *id != old).unwrap();
+    let health = format!(
+        "import http.client as h; c = h.HTTPConnection('127.0.0.1', {INSIDE}); c.request('GET', '/health'); print(c.getresponse().status)"
+    );
+    let status = || app_engine(&["exec", new, "python3", "-c", &health]);
+    until("its sickness", || (status().trim() == "503").then_some(()));
     // The front sees that it is sick, and passes to the old one, which still runs.
     let serves = || app.get("/health").ok().filter(|answer| *answer == (200, "one".to_owned()));
     until("the old one", serves);
