@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use slipway_release::Secret;
-use slipway_shell::Ui;
+use slipway_shell::{Ui, cache_directory};
 
 use crate::login::Login;
 use crate::token::{self, Target, Token};
@@ -35,7 +35,7 @@ pub(crate) struct Cache<'a> {
 impl<'a> Cache<'a> {
     /// That of the user; without a place for it nothing is kept.
     pub(crate) fn open(ui: &'a Ui) -> Self {
-        Self { directory: files::directory(), ui }
+        Self { directory: cache_directory("ecrlogin"), ui }
     }
 
     /// A token of the registry that is valid for `at_least` this long: one that is kept, else a new

@@ -6,13 +6,13 @@
 //! that write at once keep what both have learned.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
+use slipway_shell::{cache_directory, create_private, replace_private};
 
 use crate::options::Compression;
 
@@ -80,7 +80,7 @@ pub(crate) struct Cache {
 impl Cache {
     /// Reads what is known of a registry; nothing, if there is no such file.
     pub(crate) fn open(registry: &str) -> Self {
-        Self::at(directory().map(|directory| directory.join(file_name(registry))))
+        Self::at(cache_directory("push").map(|directory| directory.join(file_name(registry))))
     }
 
     fn at(path: Option<PathBuf>) -> Self {
@@ -155,14 +155,6 @@ fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
 }
 
-/// `$XDG_CACHE_HOME/slipway/push`, or below `~/.cache`.
-fn directory() -> Option<PathBuf> {
-    let absolute =
-        |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let cache = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))?;
-    Some(cache.join("slipway/push"))
-}
-
 fn file_name(registry: &str) -> String {
     let safe = |letter: char| letter.is_ascii_alphanumeric() || ".-_".contains(letter);
     let name: String =
@@ -181,11 +173,10 @@ fn read(path: &Path) -> Option<Known> {
 
 fn write(path: &Path, learned: &Known) -> std::io::Result<()> {
     let Some(directory) = path.parent() else { return Ok(()) };
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-    let open = |path: &Path| {
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
-    };
-    let lock = open(&path.with_extension("lock"))?;
+    create_private(directory)?;
+    let mut lock = OpenOptions::new();
+    lock.write(true).create(true).truncate(true).mode(0o600);
+    let lock = lock.open(path.with_extension("lock"))?;
     // Whoever else is at it is done at once; one that hangs must not hold up a push.
     if lock.try_lock().is_err() {
         std::thread::sleep(Duration::from_millis(20));
@@ -193,10 +184,7 @@ fn write(path: &Path, learned: &Known) -> std::io::Result<()> {
     }
     let mut known = read(path).unwrap_or_default();
     merge(&mut known, learned);
-    let new = path.with_extension(format!("{}.new", std::process::id()));
-    let mut file = open(&new)?;
-    file.write_all(&serde_json::to_vec(&known)?)?;
-    fs::rename(&new, path)
+    replace_private(path, &serde_json::to_vec(&known)?)
 }
 
 /// Takes what was learned in, and drops what was used longest ago beyond the limits.
@@ -234,6 +222,7 @@ fn bound<T>(entries: &mut BTreeMap<String, BTreeMap<String, T>>, used: impl Fn(&
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::fs;
 
     fn layer(digest: &str) -> Layer {
         Layer::new(digest.to_owned(), 7, Compression::Gzip, None)

@@ -5,6 +5,7 @@
 //! the document from stdin, runs the tool, and prints one document as its last act. It alone
 //! writes to stdout, [`Ui`] alone writes to stderr, and it alone turns a failure into an exit code.
 
+mod cache;
 mod duration;
 mod input;
 mod options;
@@ -15,6 +16,7 @@ mod speak;
 mod tip;
 mod ui;
 
+pub use cache::{cache_directory, create_private, replace_private};
 pub use duration::Span;
 pub use input::Input;
 pub use output::{Output, OutputKind};

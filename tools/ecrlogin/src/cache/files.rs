@@ -1,12 +1,13 @@
 //! The files: read, replaced whole, locked, and kept few.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::io::{self, Read as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use jiff::{SignedDuration, Timestamp};
+use slipway_shell::{create_private, replace_private};
 
 use super::entry::Entry;
 
@@ -18,14 +19,6 @@ const FILE_MAX: u64 = 64 * 1024;
 
 /// A file that was begun so long ago belongs to a process that was killed.
 const BEGUN_MAX: Duration = Duration::from_secs(3600);
-
-/// `$XDG_CACHE_HOME/slipway/ecrlogin`, or below `~/.cache`.
-pub(super) fn directory() -> Option<PathBuf> {
-    let absolute =
-        |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let cache = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))?;
-    Some(cache.join("slipway/ecrlogin"))
-}
 
 /// What a file holds, or why it is not to be used.
 pub(super) fn read(path: &Path) -> Result<Option<Entry>, String> {
@@ -49,29 +42,9 @@ pub(super) fn read(path: &Path) -> Result<Option<Entry>, String> {
 
 /// Writes a file, and removes what is of no use any more.
 pub(super) fn write(path: &Path, entry: &Entry) -> io::Result<()> {
-    let directory = path.parent().unwrap_or(Path::new("."));
-    create(directory)?;
-    let new = path.with_extension(format!("{}.new", std::process::id()));
-    let written = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&new)
-        .and_then(|mut file| {
-            serde_json::to_writer(&mut file, entry)?;
-            file.flush()
-        })
-        .and_then(|()| fs::rename(&new, path));
-    if written.is_err() {
-        let _ = fs::remove_file(&new);
-    }
-    prune(directory);
+    let written = replace_private(path, &serde_json::to_vec(entry)?);
+    prune(path.parent().unwrap_or(Path::new(".")));
     written
-}
-
-fn create(directory: &Path) -> io::Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)
 }
 
 /// All tokens there are, each with its file; a file that cannot be used has none.
@@ -119,7 +92,7 @@ pub(super) async fn lock(
     wait: Duration,
     pause: Duration,
 ) -> io::Result<Option<File>> {
-    create(directory)?;
+    create_private(directory)?;
     let path = directory.join(format!("{}.lock", key.get(..1).unwrap_or("0")));
     let file =
         OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
