@@ -1,5 +1,7 @@
 //! imgbuild on the lab's real engine: what is asked for is what is in the image.
 
+#[path = "build/again.rs"]
+mod again;
 #[path = "build/classic.rs"]
 mod classic;
 #[path = "build/contexts.rs"]
@@ -90,6 +92,7 @@ impl Project {
     fn imgbuild(&self) -> Command {
         let mut command = tool("imgbuild");
         command.env("DOCKER_HOST", from_run_sh("DOCKER_HOST")).arg("--no-input").arg(self.path());
+        command.env("XDG_CACHE_HOME", self.beside("cache"));
         command
     }
 

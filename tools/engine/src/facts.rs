@@ -14,6 +14,9 @@ use crate::transport::{REGISTRY_AUTH, Request};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub struct Info {
+    /// The engine's own id, which stays when it is restarted.
+    #[serde(rename = "ID")]
+    pub id: String,
     /// The host name of the engine's machine.
     pub name: String,
     /// The engine's version, such as `20.10.24`.

@@ -1,8 +1,9 @@
 //! One build: the session, the request, the engine's account of it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::mem;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use bollard_buildkit_proto::moby::buildkit::v1::SolveRequest;
 use slipway_engine::{ApiVersion, Engine};
@@ -19,6 +20,7 @@ use crate::error::Error;
 use crate::flags::{Anew, HOST_GATEWAY, Host, Limit};
 use crate::logins::Logins;
 use crate::mask::Mask;
+use crate::memory::Told;
 use crate::names::Names;
 use crate::needs;
 use crate::place::Place;
@@ -64,6 +66,16 @@ pub(crate) struct Built {
     pub(crate) id: String,
     pub(crate) steps: u32,
     pub(crate) cached_steps: u32,
+    /// What it came from; none if that is not known in whole.
+    pub(crate) origin: Option<Origin>,
+}
+
+/// What a result came from, beside the job.
+pub(crate) struct Origin {
+    /// What the engine was told of directories.
+    pub(crate) told: Vec<Told>,
+    /// The images that were taken from.
+    pub(crate) bases: BTreeSet<String>,
 }
 
 /// Builds. Dropping the future closes the connections, which ends the build
@@ -89,7 +101,7 @@ pub(crate) async fn build(
         agents: job.agents.clone(),
         logins: job.logins.clone(),
     };
-    let session = if engine.api_version() < BUILDKIT_SINCE {
+    let session = if !has_buildkit(engine) {
         None
     } else {
         match Session::open(engine, offer).await {
@@ -109,7 +121,7 @@ pub(crate) async fn build(
         };
     };
     needs::check(engine, &job).await?;
-    let failure = session.failure();
+    let (failure, all_told) = (session.failure(), session.all_told());
     let control = Control::open(engine).await?;
     let gateway = if job.hosts.iter().any(|host| host.address == HOST_GATEWAY) {
         Some(control.host_gateway(engine).await?)
@@ -139,7 +151,14 @@ pub(crate) async fn build(
     })?;
     cache::note(&job.cache_to, told.get("cache.manifest"))?;
     let (steps, cached_steps) = progress.trace().counts();
-    Ok(Built { id, steps, cached_steps })
+    let told = mem::take(&mut *all_told.lock().unwrap_or_else(PoisonError::into_inner));
+    let origin = progress.trace().bases().map(|bases| Origin { told, bases });
+    Ok(Built { id, steps, cached_steps, origin })
+}
+
+/// Whether the engine may have BuildKit, by its version.
+pub(crate) fn has_buildkit(engine: &Engine) -> bool {
+    engine.api_version() >= BUILDKIT_SINCE
 }
 
 /// Follows the build to its end and answers what the engine tells of its result.
@@ -165,7 +184,7 @@ fn explain(error: SolveError, trace: &Trace, job: &Job<'_>) -> Error {
 }
 
 /// What the engine may ask for, by the names that it asks with.
-fn directories(job: &Job<'_>) -> BTreeMap<String, Source> {
+pub(crate) fn directories(job: &Job<'_>) -> BTreeMap<String, Source> {
     let mut directories: BTreeMap<String, Source> = BTreeMap::new();
     if let Place::Directory(path) = job.place {
         directories.insert("context".to_owned(), Source::Directory(path.clone()));
@@ -197,7 +216,7 @@ fn virtual_files(dockerfile: &Dockerfile) -> Vec<VirtualFile> {
 /// The same for every build of this directory on this machine, so that the
 /// engine compares with what it got the last time, and another for every
 /// other directory.
-fn shared_key(job: &Job<'_>) -> String {
+pub(crate) fn shared_key(job: &Job<'_>) -> String {
     let host = rustix::system::uname();
     let host = host.nodename().to_string_lossy();
     let directory = job.place.directory().unwrap_or(Path::new("")).display();

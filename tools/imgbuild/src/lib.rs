@@ -29,6 +29,7 @@ mod ignore;
 mod job;
 mod logins;
 mod mask;
+mod memory;
 mod names;
 mod needs;
 mod options;
@@ -61,6 +62,7 @@ use gather::gather;
 use git::Revision;
 use guest::Guest;
 use logins::Logins;
+use memory::Memory;
 use names::Names;
 pub use options::Options;
 use place::Place;
@@ -143,10 +145,34 @@ async fn image(
 
     let step = ui.step(format!("building {names}"));
     let time = facts.time.filter(|_| settle::can(&engine, &info, &job));
-    let (id, built) = build(&engine, job, &names, time, &guest, ui, &step).await?;
+    let mut memory = Memory::of(&engine, &info, &job, time);
+    let (id, built) = match again(&engine, memory.as_mut(), &names, ui).await {
+        Some(found) => found,
+        None => {
+            let built = build(&engine, job, &names, time, &guest, ui, &step).await?;
+            if let Some(memory) = memory {
+                memory.note(&engine, &built.0, &built.1).await;
+            }
+            built
+        }
+    };
     let image = describe(&engine, &id, &built, image).await?;
     step.done(&format!("{id} ({} of {} steps cached)", built.cached_steps, built.steps));
     Ok(Image { build_ms: Some(millis(begun)), ..image })
+}
+
+/// The image of the last build, with its names, if nothing has changed since.
+async fn again(
+    engine: &Engine,
+    memory: Option<&mut Memory>,
+    names: &Names,
+    ui: &Ui,
+) -> Option<(String, Built)> {
+    let (id, steps) = memory?.recall(engine).await?;
+    // An image that went meanwhile is built.
+    settle::name(engine, &id, names).await.ok()?;
+    ui.say("nothing has changed since this was built: --no-cache builds it anew");
+    Some((id.clone(), Built { id, steps, cached_steps: steps, origin: None }))
 }
 
 /// Builds, and answers the id of the image that has the names: at `time` if there is one.

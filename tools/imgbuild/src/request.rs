@@ -32,7 +32,8 @@ pub(crate) fn request(job: &Job<'_>, session: &str, gateway: Option<&str>) -> So
     }
 }
 
-fn attributes(job: &Job<'_>, gateway: Option<&str>) -> HashMap<String, String> {
+/// The same for every build of this job.
+pub(crate) fn attributes(job: &Job<'_>, gateway: Option<&str>) -> HashMap<String, String> {
     let mut attributes = HashMap::from([
         ("filename".to_owned(), job.dockerfile.name.clone()),
         ("image-resolve-mode".to_owned(), if job.pull { "pull" } else { "default" }.to_owned()),

@@ -79,7 +79,8 @@ pub(crate) async fn settle(
     settled
 }
 
-async fn name(engine: &Engine, id: &str, names: &Names) -> Result<(), Error> {
+/// Gives the image its names.
+pub(crate) async fn name(engine: &Engine, id: &str, names: &Names) -> Result<(), Error> {
     for name in &names.all {
         engine.tag(id, name).await?;
     }

@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
 use bollard_buildkit_proto::google::protobuf::Timestamp;
 use bollard_buildkit_proto::moby::buildkit::v1::{StatusResponse, Vertex, VertexLog, VertexStatus};
@@ -14,6 +14,17 @@ use crate::mask::Mask;
 const TAIL: usize = 50;
 /// A kept or printed line has at most so many characters.
 const LINE_MAX: usize = 2000;
+
+/// How the engine calls its look at an image that a build takes from, and what it takes from there
+/// for a single step.
+const BASES: [&str; 2] = ["[internal] load metadata for ", "FROM "];
+/// How it calls what takes from nothing but what this side sends.
+const CHORES: [&str; 4] = [
+    "[internal] load build definition from ",
+    "[internal] load .dockerignore",
+    "[internal] load build context",
+    "exporting to image",
+];
 
 /// Everything that was told so far.
 #[derive(Default)]
@@ -247,6 +258,24 @@ impl Trace {
         (count(placed().count()), count(placed().filter(|step| step.cached).count()))
     }
 
+    /// The images that the build takes from, by the names that the engine was asked for. None if it
+    /// takes from elsewhere too, or if a step is of a kind that is not known to take nothing.
+    pub(crate) fn bases(&self) -> Option<BTreeSet<String>> {
+        let mut bases = BTreeSet::new();
+        for step in &self.steps {
+            let base = BASES.iter().find_map(|prefix| step.name.strip_prefix(prefix));
+            let known = match &step.place {
+                Some(place) => !(place.text.starts_with("ADD ") && names_an_address(&place.text)),
+                None => base.is_some() || CHORES.iter().any(|name| step.name.starts_with(name)),
+            };
+            if !known {
+                return None;
+            }
+            bases.extend(base.map(str::to_owned));
+        }
+        Some(bases)
+    }
+
     /// The step that failed; one of the Dockerfile before the builder's own,
     /// and a cause before those that were only called off.
     pub(crate) fn failed(&self) -> Option<&Step> {
@@ -266,6 +295,10 @@ impl Trace {
             text.is_some_and(|text| squeeze(text).ends_with(&command))
         })
     }
+}
+
+fn names_an_address(text: &str) -> bool {
+    ["://", "git@"].iter().any(|part| text.contains(part))
 }
 
 /// The output that had no line end.

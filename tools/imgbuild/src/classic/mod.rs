@@ -88,7 +88,7 @@ pub(crate) async fn build(
     let id = engine.inspect_image(id).await?.id.unwrap_or_default();
     let id = if id.contains(':') { id } else { format!("sha256:{id}") };
     let steps = report.step.map_or(0, |step| step.of);
-    Ok(Built { id, steps, cached_steps: report.cached })
+    Ok(Built { id, steps, cached_steps: report.cached, origin: None })
 }
 
 #[derive(Deserialize)]

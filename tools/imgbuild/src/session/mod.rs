@@ -8,9 +8,11 @@
 mod filesync;
 mod services;
 mod ssh;
+mod stat;
 #[cfg(test)]
 mod tests;
 mod upload;
+mod wanted;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -29,7 +31,9 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use slipway_engine::{Engine, Request, Stream};
 use tonic::codegen::Service;
 
-pub(crate) use filesync::{Source, VirtualFile};
+pub(crate) use filesync::{AllTold, Source, VirtualFile};
+pub(crate) use stat::{is_directory, stat};
+pub(crate) use wanted::Wanted;
 
 use crate::content::{self, Content};
 use crate::error::Error;
@@ -93,6 +97,7 @@ pub(crate) struct Session {
     id: String,
     stream: Box<dyn Stream>,
     services: Services,
+    all_told: AllTold,
     failure: Slot,
 }
 
@@ -130,6 +135,7 @@ impl Session {
     fn over(id: String, stream: Box<dyn Stream>, offer: Offer) -> Self {
         let failure = Slot::default();
         let files = FileSync::new(offer.directories, failure.clone());
+        let all_told = files.all_told();
         let upload = Upload::new(offer.archive, failure.clone());
         let services = Services {
             health: HealthServer::new(Health),
@@ -140,12 +146,17 @@ impl Session {
             secrets: SecretsServer::new(SecretStore::new(offer.secrets)),
             auth: AuthServer::new(Auth::new(offer.logins, failure.clone())),
         };
-        Self { id, stream, services, failure }
+        Self { id, stream, services, all_told, failure }
     }
 
     /// The id by which a build names its session.
     pub(crate) fn id(&self) -> &str {
         &self.id
+    }
+
+    /// Where it will stand what the engine was told of directories.
+    pub(crate) fn all_told(&self) -> AllTold {
+        self.all_told.clone()
     }
 
     /// Where a failure on this side will stand.

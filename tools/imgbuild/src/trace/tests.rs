@@ -161,3 +161,36 @@ fn chores_are_told_if_they_take_a_while_and_parts_when_they_are_done() {
         ]
     );
 }
+
+#[test]
+fn bases_are_known_if_nothing_else_is_taken_from() {
+    let bases = |names: &[&str]| {
+        let vertexes = names.iter().enumerate().map(|(n, name)| vertex(&n.to_string(), name));
+        let (_, trace) =
+            lines(vec![StatusResponse { vertexes: vertexes.collect(), ..Default::default() }]);
+        trace.bases().map(|bases| bases.into_iter().collect::<Vec<_>>().join(" "))
+    };
+    let usual = [
+        "[internal] load build definition from Dockerfile",
+        "[internal] load .dockerignore",
+        "[internal] load metadata for docker.io/library/debian:12",
+        "[internal] load build context",
+        "[a 1/2] FROM docker.io/library/debian:12",
+        "FROM docker.io/library/tools:1",
+        "[a 2/2] ADD x /x",
+        "exporting to image",
+    ];
+    assert_eq!(bases(&usual).unwrap(), "docker.io/library/debian:12 docker.io/library/tools:1");
+    assert_eq!(bases(&[]).unwrap(), "");
+    for other in [
+        "[a 2/3] ADD https://example.com/x /x",
+        "[a 2/3] ADD --chmod=644 git@example.com:x/y.git /x",
+        "https://example.com/x",
+        "[auth] library/debian:pull token for registry-1.docker.io",
+        "resolve image config for docker.io/docker/dockerfile:1",
+        "docker-image://docker.io/docker/dockerfile:1",
+        "[context other] load from client",
+    ] {
+        assert_eq!(bases(&[&usual[..], &[other]].concat()), None, "{other}");
+    }
+}

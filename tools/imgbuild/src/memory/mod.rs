@@ -1,0 +1,234 @@
+//! What a build came to, for when nothing has changed.
+//!
+//! The builder compares the whole context with its own copy at every build, which takes most of the
+//! time of one that changes nothing. So a result is remembered with all that it came from: the job,
+//! what the engine was told of the context, the images that were taken from. Where all of it is the
+//! same, and the engine still has the image, the builder is not asked.
+//!
+//! A context is the same if the builder would take it for the same: by names, kinds, modes, sizes and
+//! times. Where anything else may go into a build, such as what an address holds or a secret, nothing
+//! is remembered. What is remembered stays true; a file that is lost or cannot be read costs time only.
+
+mod told;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use slipway_engine::{Engine, Info};
+use slipway_shell::{cache_directory, replace_private};
+
+use crate::build::{Built, Job, directories, has_buildkit, shared_key};
+use crate::digest;
+use crate::flags::{Anew, HOST_GATEWAY};
+use crate::place::Place;
+use crate::request::attributes;
+use crate::session::Source;
+pub(crate) use told::{Telling, Told};
+
+/// A file of another version is taken for none.
+const VERSION: u32 = 1;
+/// No more jobs are remembered; the ones that were built last stay.
+const JOBS_MAX: usize = 64;
+/// A file that is longer is not ours, or not worth reading.
+const FILE_MAX: u64 = 4 * 1024 * 1024;
+
+/// Images by name, with their ids.
+type Ids = BTreeMap<String, String>;
+
+/// What is remembered of one job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Known {
+    version: u32,
+    image: String,
+    steps: u32,
+    told: Vec<Told>,
+    bases: Ids,
+    /// Whether the bases were the same before and after the build. Those of a first build are known
+    /// afterwards only: one of them may have been replaced meanwhile.
+    sure: bool,
+}
+
+/// The memory of one job.
+pub(crate) struct Memory {
+    file: PathBuf,
+    directories: BTreeMap<String, Source>,
+    /// Whether the job may be answered from it.
+    asks: bool,
+    /// Whether all that goes into the build can be compared.
+    keeps: bool,
+    /// The ids before the build, of the bases that the last one had.
+    before: Ids,
+}
+
+impl Memory {
+    /// That of this job, whose image has the time `time` if there is one. None where no place for it
+    /// is known.
+    pub(crate) fn of(
+        engine: &Engine,
+        info: &Info,
+        job: &Job<'_>,
+        time: Option<Timestamp>,
+    ) -> Option<Self> {
+        let keeps = matches!(job.place, Place::Directory(_))
+            && has_buildkit(engine)
+            && !engine.is_podman()
+            // That store asks the registry for a base at every build.
+            && !info.containerd_store()
+            && !info.id.is_empty()
+            && job.contexts.is_empty()
+            && job.platforms.is_empty()
+            && job.cache_from.is_empty()
+            && job.cache_to.is_empty()
+            && job.secrets.is_empty()
+            && job.agents.is_empty()
+            && !job.hosts.iter().any(|host| host.address == HOST_GATEWAY);
+        let asks = keeps && !job.pull && job.anew == Anew::Nothing;
+        let file = cache_directory("build")?.join(format!("{}.json", key(info, job, time)));
+        Some(Self { file, directories: directories(job), asks, keeps, before: Ids::new() })
+    }
+
+    /// The image that this job has given, and the number of its steps, if the engine has it and
+    /// nothing has changed since.
+    pub(crate) async fn recall(&mut self, engine: &Engine) -> Option<(String, u32)> {
+        let known = read(&self.file)?;
+        self.before = ids(engine, known.bases.keys()).await?;
+        if !self.asks || !known.sure || self.before != known.bases {
+            return None;
+        }
+        engine.inspect_image(&known.image).await.ok()?;
+        let (told, directories) = (known.told, self.directories.clone());
+        let is_still = move |told: &Told| {
+            directories.get(&told.wanted.directory).is_some_and(|source| told.is_still(source))
+        };
+        let same = tokio::task::spawn_blocking(move || told.iter().all(is_still));
+        same.await.ok()?.then_some((known.image, known.steps))
+    }
+
+    /// Remembers what came of the job, or that an earlier result is no longer the last one. That it
+    /// cannot is no failure of the build.
+    pub(crate) async fn note(self, engine: &Engine, image: &str, built: &Built) {
+        let kept = match self.learn(engine, image, built).await {
+            Some(known) => serde_json::to_vec(&known)
+                .ok()
+                .and_then(|text| replace_private(&self.file, &text).ok()),
+            None => None,
+        };
+        match kept {
+            Some(()) => forget(self.file.parent().unwrap_or(Path::new("."))),
+            None => drop(fs::remove_file(&self.file)),
+        }
+    }
+
+    async fn learn(&self, engine: &Engine, image: &str, built: &Built) -> Option<Known> {
+        let origin =
+            built.origin.as_ref().filter(|origin| self.keeps && !origin.told.is_empty())?;
+        let bases = ids(engine, &origin.bases).await?;
+        Some(Known {
+            version: VERSION,
+            image: image.to_owned(),
+            steps: built.steps,
+            told: origin.told.clone(),
+            sure: bases == self.before,
+            bases,
+        })
+    }
+}
+
+/// The ids of these images; none if the engine lacks one, since it then asks a registry for it.
+async fn ids(engine: &Engine, names: impl IntoIterator<Item = &String>) -> Option<Ids> {
+    let mut ids = Ids::new();
+    for name in names {
+        let image = engine.inspect_image(name).await.ok()?;
+        ids.insert(name.clone(), image.id?);
+    }
+    Some(ids)
+}
+
+/// Names all that goes into the build but the content of the context and the bases. A build that is
+/// made anew is of the same job: its result is the newer one.
+fn key(info: &Info, job: &Job<'_>, time: Option<Timestamp>) -> String {
+    let mut attributes: BTreeMap<String, String> = attributes(job, None).into_iter().collect();
+    for anew in ["no-cache", "image-resolve-mode"] {
+        attributes.remove(anew);
+    }
+    let dockerfile = job.dockerfile;
+    let all = json!([
+        env!("CARGO_PKG_VERSION"),
+        info.id,
+        info.server_version,
+        shared_key(job),
+        dockerfile.text,
+        dockerfile.ignore,
+        attributes,
+        time.map(|time| time.to_string()),
+    ]);
+    digest::hex(all.to_string().as_bytes())
+}
+
+fn read(file: &Path) -> Option<Known> {
+    if fs::metadata(file).ok()?.len() > FILE_MAX {
+        return None;
+    }
+    let known: Known = serde_json::from_slice(&fs::read(file).ok()?).ok()?;
+    (known.version == VERSION).then_some(known)
+}
+
+/// Removes what was written longest ago beyond the limit.
+fn forget(directory: &Path) {
+    let files = fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut files: Vec<_> = files
+        .filter_map(|file| Some((file.metadata().ok()?.modified().ok()?, file.path())))
+        .collect();
+    files.sort_unstable_by(|one, other| other.cmp(one));
+    for (_, path) in files.into_iter().skip(JOBS_MAX) {
+        let _gone = fs::remove_file(path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::{Duration, SystemTime};
+
+    #[test]
+    fn what_was_written_last_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let begin = SystemTime::now() - Duration::from_hours(1);
+        for n in 0..JOBS_MAX as u64 + 3 {
+            let file = fs::File::create(directory.path().join(format!("{n}.json"))).unwrap();
+            file.set_modified(begin + Duration::from_secs(n)).unwrap();
+        }
+        forget(directory.path());
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), JOBS_MAX);
+        assert!(
+            !directory.path().join("2.json").exists() && directory.path().join("3.json").exists()
+        );
+    }
+
+    #[test]
+    fn a_file_that_is_not_ours_is_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("x.json");
+        let known = Known {
+            version: VERSION,
+            image: "sha256:a".into(),
+            steps: 2,
+            told: vec![Telling::default().end(crate::session::Wanted::default())],
+            bases: Ids::from([("debian:12".into(), "sha256:b".into())]),
+            sure: true,
+        };
+        replace_private(&file, &serde_json::to_vec(&known).unwrap()).unwrap();
+        assert_eq!(read(&file), Some(known.clone()));
+        let newer = serde_json::to_vec(&Known { version: VERSION + 1, ..known.clone() }).unwrap();
+        replace_private(&file, &newer).unwrap();
+        assert_eq!(read(&file), None, "of another version");
+        let mut long = serde_json::to_vec(&known).unwrap();
+        long.resize(usize::try_from(FILE_MAX).unwrap() + 1, b' ');
+        replace_private(&file, &long).unwrap();
+        assert_eq!(read(&file), None, "too long");
+    }
+}
