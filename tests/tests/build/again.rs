@@ -67,10 +67,12 @@ fn a_base_that_is_another_one_now() {
     let from = format!("FROM {base}\nCOPY --from={taken} /etc/hostname /taken\nCOPY . /context/\n");
     project.write("Dockerfile", &from);
     project.builds("the first", true, &[]);
-    // Only now it is known which bases not to lose sight of during the build.
+    // Only now it is known which bases not to lose sight of during a build.
     let second = project.builds("the second", true, &[]);
     let third = project.builds("nothing changed", false, &[]);
     assert_eq!(third["id"], second["id"]);
+    project.builds("the first of another job", true, &["--label", "a=b"]);
+    project.builds("the second of that job", false, &["--label", "a=b"]);
     for name in [&base, &taken] {
         let other = Project::new("other", &format!("FROM {BASE}\nRUN echo {name} >/etc/other\n"));
         ci_engine(&["tag", text(&other.build(&[]), "id"), name]);
@@ -98,6 +100,14 @@ fn what_is_built_anew_is_the_newer_result() {
     project.builds("a secret", true, &["--secret", &secret]);
     project.builds("a secret again", true, &["--secret", &secret]);
     project.builds("no secret", true, &[]);
+}
+
+#[test]
+fn a_base_of_a_platform_is_asked_for_each_time() {
+    let project = Project::new("platform", &format!("FROM --platform=linux/amd64 {BASE}\n"));
+    for time in ["first", "second", "third"] {
+        project.builds(time, true, &[]);
+    }
 }
 
 #[test]

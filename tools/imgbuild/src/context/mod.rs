@@ -1,5 +1,6 @@
 //! The directory to build: walking it, and telling whether it changed.
 
+mod directory;
 mod fingerprint;
 mod follow;
 mod walk;

@@ -1,12 +1,13 @@
 //! The walk over a directory, in the order that BuildKit's file transfer wants:
 //! a directory before its children, siblings by the bytes of their names.
 
-use std::ffi::OsString;
-use std::fs;
+use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use rustix::fs::FileType;
+
+use super::directory::Directory;
 use crate::error::Error;
 use crate::ignore::{Matcher, Parent};
 
@@ -57,8 +58,14 @@ pub(crate) fn walk(
     filter: &Filter,
     each: &mut dyn FnMut(Entry) -> bool,
 ) -> Result<(), Error> {
+    let unreadable = |source| Error::Unreadable { path: root.to_owned(), source };
+    let directory = match Directory::open(root) {
+        Ok(directory) => directory,
+        Err(error) if gone(&error) => return Ok(()),
+        Err(error) => return Err(unreadable(error)),
+    };
     let mut walker = Walker { root, filter, each, pending: Vec::new() };
-    walker.directory("", None, None).map(drop)
+    walker.directory(&directory, "", None, None).map(drop)
 }
 
 struct Walker<'a> {
@@ -73,42 +80,37 @@ impl Walker<'_> {
     /// Walks one directory; `false` when the walk was stopped.
     fn directory(
         &mut self,
+        directory: &Directory,
         path: &str,
         included: Option<&Parent>,
         excluded: Option<&Parent>,
     ) -> Result<bool, Error> {
-        for name in self.names(path)? {
-            let name = name
-                .into_string()
-                .map_err(|name| Error::NameNotText { path: self.root.join(path).join(name) })?;
-            let child = if path.is_empty() { name } else { format!("{path}/{name}") };
-            if !self.child(child, included, excluded)? {
+        let names = match directory.names() {
+            Ok(names) => names,
+            // It was there a moment ago: whoever removed it meant it.
+            Err(error) if gone(&error) => return Ok(true),
+            Err(source) => return Err(self.unreadable(path, source)),
+        };
+        for name in names {
+            let Some(text) = name.to_str() else {
+                return Err(Error::NameNotText { path: self.root.join(path).join(name) });
+            };
+            let child = if path.is_empty() { text.to_owned() } else { format!("{path}/{text}") };
+            if !self.child(directory, &name, child, included, excluded)? {
                 return Ok(false);
             }
         }
         Ok(true)
     }
 
-    fn names(&self, path: &str) -> Result<Vec<OsString>, Error> {
-        let directory = self.root.join(path);
-        let unreadable = |source| Error::Unreadable { path: directory.clone(), source };
-        let mut names = Vec::new();
-        match fs::read_dir(&directory) {
-            Ok(entries) => {
-                for entry in entries {
-                    names.push(entry.map_err(unreadable)?.file_name());
-                }
-            }
-            // It was there a moment ago: whoever removed it meant it.
-            Err(error) if gone(&error) => {}
-            Err(error) => return Err(unreadable(error)),
-        }
-        names.sort_unstable();
-        Ok(names)
+    fn unreadable(&self, path: &str, source: io::Error) -> Error {
+        Error::Unreadable { path: self.root.join(path), source }
     }
 
     fn child(
         &mut self,
+        parent: &Directory,
+        name: &OsStr,
         path: String,
         included: Option<&Parent>,
         excluded: Option<&Parent>,
@@ -127,7 +129,7 @@ impl Walker<'_> {
         if !wanted && !below {
             return Ok(true);
         }
-        let Some(entry) = self.look(&path)? else {
+        let Some(entry) = self.look(parent, name, &path)? else {
             return Ok(true);
         };
         let directory = entry.kind == Kind::Directory;
@@ -142,7 +144,17 @@ impl Walker<'_> {
         }
         if directory && below {
             let depth = self.pending.len();
-            let going = self.directory(&path, included_here.as_ref(), Some(&excluded_here))?;
+            let opened = match parent.child(name, &self.root.join(&path)) {
+                Ok(opened) => Some(opened),
+                Err(error) if gone(&error) => None,
+                Err(source) => return Err(self.unreadable(&path, source)),
+            };
+            let going = match opened {
+                Some(opened) => {
+                    self.directory(&opened, &path, included_here.as_ref(), Some(&excluded_here))?
+                }
+                None => true,
+            };
             // Nothing below took it along: it is not wanted.
             if !wanted && self.pending.len() == depth {
                 self.pending.pop();
@@ -152,43 +164,39 @@ impl Walker<'_> {
         Ok(true)
     }
 
-    fn look(&self, path: &str) -> Result<Option<Entry>, Error> {
-        let full = self.root.join(path);
-        let unreadable = |source| Error::Unreadable { path: full.clone(), source };
-        let meta = match fs::symlink_metadata(&full) {
-            Ok(meta) => meta,
+    fn look(&self, parent: &Directory, name: &OsStr, path: &str) -> Result<Option<Entry>, Error> {
+        let found = match parent.stat(name) {
+            Ok(found) => found,
             Err(error) if gone(&error) => return Ok(None),
-            Err(error) => return Err(unreadable(error)),
+            Err(source) => return Err(self.unreadable(path, source)),
         };
-        let kind = meta.file_type();
-        let kind = if kind.is_dir() {
-            Kind::Directory
-        } else if kind.is_file() {
-            Kind::File
-        } else if kind.is_symlink() {
-            Kind::Link(text(fs::read_link(&full).map_err(unreadable)?)?)
-        } else if kind.is_fifo() {
-            Kind::Fifo
-        } else if kind.is_block_device() || kind.is_char_device() {
-            Kind::Device { block: kind.is_block_device(), number: meta.rdev() }
-        } else {
-            return Ok(None);
+        let kind = match FileType::from_raw_mode(found.st_mode) {
+            FileType::Directory => Kind::Directory,
+            FileType::RegularFile => Kind::File,
+            FileType::Symlink => Kind::Link(text(
+                parent.link(name).map_err(|source| self.unreadable(path, source))?,
+            )?),
+            FileType::Fifo => Kind::Fifo,
+            FileType::BlockDevice => Kind::Device { block: true, number: found.st_rdev },
+            FileType::CharacterDevice => Kind::Device { block: false, number: found.st_rdev },
+            FileType::Socket | FileType::Unknown => return Ok(None),
         };
+        let size = if kind == Kind::Directory { 0 } else { found.st_size };
         Ok(Some(Entry {
             path: path.to_owned(),
-            size: if kind == Kind::Directory { 0 } else { meta.size() },
             kind,
-            mode: meta.mode() & 0o7777,
-            modified_ns: meta
-                .mtime()
+            mode: found.st_mode & 0o7777,
+            size: u64::try_from(size).unwrap_or_default(),
+            modified_ns: found
+                .st_mtime
                 .saturating_mul(1_000_000_000)
-                .saturating_add(meta.mtime_nsec()),
+                .saturating_add(i64::try_from(found.st_mtime_nsec).unwrap_or_default()),
         }))
     }
 }
 
-fn text(path: PathBuf) -> Result<String, Error> {
-    path.into_os_string().into_string().map_err(|path| Error::NameNotText { path: path.into() })
+fn text(target: OsString) -> Result<String, Error> {
+    target.into_string().map_err(|target| Error::NameNotText { path: target.into() })
 }
 
 fn gone(error: &io::Error) -> bool {
@@ -198,6 +206,7 @@ fn gone(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     fn tree(files: &[&str]) -> tempfile::TempDir {

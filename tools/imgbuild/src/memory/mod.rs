@@ -31,36 +31,47 @@ pub(crate) use told::{Telling, Told};
 
 /// A file of another version is taken for none.
 const VERSION: u32 = 1;
-/// No more jobs are remembered; the ones that were built last stay.
-const JOBS_MAX: usize = 64;
+/// No more places are remembered, and no more jobs of one; those that were built last stay.
+const PLACES_MAX: usize = 64;
+const JOBS_MAX: usize = 8;
 /// A file that is longer is not ours, or not worth reading.
-const FILE_MAX: u64 = 4 * 1024 * 1024;
+const FILE_MAX: u64 = 16 * 1024 * 1024;
 
 /// Images by name, with their ids.
 type Ids = BTreeMap<String, String>;
 
+/// What is remembered of a place: of a Dockerfile and a directory.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Results {
+    version: u32,
+    /// The one that was built last comes first.
+    jobs: Vec<Known>,
+}
+
 /// What is remembered of one job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Known {
-    version: u32,
+    /// Names all that goes into the build but the content of the context and the bases.
+    job: String,
     image: String,
     steps: u32,
     told: Vec<Told>,
     bases: Ids,
-    /// Whether the bases were the same before and after the build. Those of a first build are known
-    /// afterwards only: one of them may have been replaced meanwhile.
+    /// Whether the bases were the same before and after the build. Those of a place's first build
+    /// are known afterwards only: one of them may have been replaced meanwhile.
     sure: bool,
 }
 
 /// The memory of one job.
 pub(crate) struct Memory {
     file: PathBuf,
+    job: String,
     directories: BTreeMap<String, Source>,
     /// Whether the job may be answered from it.
     asks: bool,
     /// Whether all that goes into the build can be compared.
     keeps: bool,
-    /// The ids before the build, of the bases that the last one had.
+    /// The ids before the build, of the bases that the last one of this place had.
     before: Ids,
 }
 
@@ -85,17 +96,31 @@ impl Memory {
             && job.cache_to.is_empty()
             && job.secrets.is_empty()
             && job.agents.is_empty()
-            && !job.hosts.iter().any(|host| host.address == HOST_GATEWAY);
+            && !job.hosts.iter().any(|host| host.address == HOST_GATEWAY)
+            // A base of another platform than the engine's own image of that name is the registry's.
+            && !job.dockerfile.text.contains("--platform");
         let asks = keeps && !job.pull && job.anew == Anew::Nothing;
-        let file = cache_directory("build")?.join(format!("{}.json", key(info, job, time)));
-        Some(Self { file, directories: directories(job), asks, keeps, before: Ids::new() })
+        let place = digest::hex(format!("{}\0{}", shared_key(job), job.dockerfile.name).as_bytes());
+        let file = cache_directory("build")?.join(format!("{place}.json"));
+        let job_key = key(info, job, time);
+        Some(Self {
+            file,
+            job: job_key,
+            directories: directories(job),
+            asks,
+            keeps,
+            before: Ids::new(),
+        })
     }
 
     /// The image that this job has given, and the number of its steps, if the engine has it and
     /// nothing has changed since.
     pub(crate) async fn recall(&mut self, engine: &Engine) -> Option<(String, u32)> {
-        let known = read(&self.file)?;
-        self.before = ids(engine, known.bases.keys()).await?;
+        let results = read(&self.file)?;
+        let of_this_job = results.jobs.iter().find(|known| known.job == self.job);
+        let last = of_this_job.or(results.jobs.first())?;
+        self.before = ids(engine, last.bases.keys()).await?;
+        let known = of_this_job?.clone();
         if !self.asks || !known.sure || self.before != known.bases {
             return None;
         }
@@ -111,16 +136,16 @@ impl Memory {
     /// Remembers what came of the job, or that an earlier result is no longer the last one. That it
     /// cannot is no failure of the build.
     pub(crate) async fn note(self, engine: &Engine, image: &str, built: &Built) {
-        let kept = match self.learn(engine, image, built).await {
-            Some(known) => serde_json::to_vec(&known)
-                .ok()
-                .and_then(|text| replace_private(&self.file, &text).ok()),
-            None => None,
-        };
-        match kept {
-            Some(()) => forget(self.file.parent().unwrap_or(Path::new("."))),
-            None => drop(fs::remove_file(&self.file)),
+        let mut results = read(&self.file).unwrap_or_default();
+        results.version = VERSION;
+        results.jobs.retain(|known| known.job != self.job);
+        results.jobs.splice(0..0, self.learn(engine, image, built).await);
+        results.jobs.truncate(JOBS_MAX);
+        let text = serde_json::to_vec(&results).unwrap_or_default();
+        if results.jobs.is_empty() || replace_private(&self.file, &text).is_err() {
+            let _gone = fs::remove_file(&self.file);
         }
+        forget(self.file.parent().unwrap_or(Path::new(".")));
     }
 
     async fn learn(&self, engine: &Engine, image: &str, built: &Built) -> Option<Known> {
@@ -128,7 +153,7 @@ impl Memory {
             built.origin.as_ref().filter(|origin| self.keeps && !origin.told.is_empty())?;
         let bases = ids(engine, &origin.bases).await?;
         Some(Known {
-            version: VERSION,
+            job: self.job.clone(),
             image: image.to_owned(),
             steps: built.steps,
             told: origin.told.clone(),
@@ -148,8 +173,7 @@ async fn ids(engine: &Engine, names: impl IntoIterator<Item = &String>) -> Optio
     Some(ids)
 }
 
-/// Names all that goes into the build but the content of the context and the bases. A build that is
-/// made anew is of the same job: its result is the newer one.
+/// [`Known::job`]. A build that is made anew is of the same job: its result is the newer one.
 fn key(info: &Info, job: &Job<'_>, time: Option<Timestamp>) -> String {
     let mut attributes: BTreeMap<String, String> = attributes(job, None).into_iter().collect();
     for anew in ["no-cache", "image-resolve-mode"] {
@@ -160,7 +184,6 @@ fn key(info: &Info, job: &Job<'_>, time: Option<Timestamp>) -> String {
         env!("CARGO_PKG_VERSION"),
         info.id,
         info.server_version,
-        shared_key(job),
         dockerfile.text,
         dockerfile.ignore,
         attributes,
@@ -169,12 +192,12 @@ fn key(info: &Info, job: &Job<'_>, time: Option<Timestamp>) -> String {
     digest::hex(all.to_string().as_bytes())
 }
 
-fn read(file: &Path) -> Option<Known> {
+fn read(file: &Path) -> Option<Results> {
     if fs::metadata(file).ok()?.len() > FILE_MAX {
         return None;
     }
-    let known: Known = serde_json::from_slice(&fs::read(file).ok()?).ok()?;
-    (known.version == VERSION).then_some(known)
+    let results: Results = serde_json::from_slice(&fs::read(file).ok()?).ok()?;
+    (results.version == VERSION).then_some(results)
 }
 
 /// Removes what was written longest ago beyond the limit.
@@ -184,7 +207,7 @@ fn forget(directory: &Path) {
         .filter_map(|file| Some((file.metadata().ok()?.modified().ok()?, file.path())))
         .collect();
     files.sort_unstable_by(|one, other| other.cmp(one));
-    for (_, path) in files.into_iter().skip(JOBS_MAX) {
+    for (_, path) in files.into_iter().skip(PLACES_MAX) {
         let _gone = fs::remove_file(path);
     }
 }
@@ -198,12 +221,12 @@ mod tests {
     fn what_was_written_last_stays() {
         let directory = tempfile::tempdir().unwrap();
         let begin = SystemTime::now() - Duration::from_hours(1);
-        for n in 0..JOBS_MAX as u64 + 3 {
+        for n in 0..PLACES_MAX as u64 + 3 {
             let file = fs::File::create(directory.path().join(format!("{n}.json"))).unwrap();
             file.set_modified(begin + Duration::from_secs(n)).unwrap();
         }
         forget(directory.path());
-        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), JOBS_MAX);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), PLACES_MAX);
         assert!(
             !directory.path().join("2.json").exists() && directory.path().join("3.json").exists()
         );
@@ -214,21 +237,22 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("x.json");
         let known = Known {
-            version: VERSION,
+            job: "j".into(),
             image: "sha256:a".into(),
             steps: 2,
             told: vec![Telling::default().end(crate::session::Wanted::default())],
             bases: Ids::from([("debian:12".into(), "sha256:b".into())]),
             sure: true,
         };
-        replace_private(&file, &serde_json::to_vec(&known).unwrap()).unwrap();
-        assert_eq!(read(&file), Some(known.clone()));
-        let newer = serde_json::to_vec(&Known { version: VERSION + 1, ..known.clone() }).unwrap();
-        replace_private(&file, &newer).unwrap();
-        assert_eq!(read(&file), None, "of another version");
-        let mut long = serde_json::to_vec(&known).unwrap();
-        long.resize(usize::try_from(FILE_MAX).unwrap() + 1, b' ');
-        replace_private(&file, &long).unwrap();
+        let mut results = Results { version: VERSION, jobs: vec![known] };
+        let mut written = serde_json::to_vec(&results).unwrap();
+        replace_private(&file, &written).unwrap();
+        assert_eq!(read(&file).as_ref(), Some(&results));
+        written.resize(usize::try_from(FILE_MAX).unwrap() + 1, b' ');
+        replace_private(&file, &written).unwrap();
         assert_eq!(read(&file), None, "too long");
+        results.version += 1;
+        replace_private(&file, &serde_json::to_vec(&results).unwrap()).unwrap();
+        assert_eq!(read(&file), None, "of another version");
     }
 }
