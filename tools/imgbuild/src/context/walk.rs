@@ -58,14 +58,8 @@ pub(crate) fn walk(
     filter: &Filter,
     each: &mut dyn FnMut(Entry) -> bool,
 ) -> Result<(), Error> {
-    let unreadable = |source| Error::Unreadable { path: root.to_owned(), source };
-    let directory = match Directory::open(root) {
-        Ok(directory) => directory,
-        Err(error) if gone(&error) => return Ok(()),
-        Err(error) => return Err(unreadable(error)),
-    };
     let mut walker = Walker { root, filter, each, pending: Vec::new() };
-    walker.directory(&directory, "", None, None).map(drop)
+    walker.directory(Directory::open(root), "", None, None).map(drop)
 }
 
 struct Walker<'a> {
@@ -80,13 +74,14 @@ impl Walker<'_> {
     /// Walks one directory; `false` when the walk was stopped.
     fn directory(
         &mut self,
-        directory: &Directory,
+        opened: io::Result<Directory>,
         path: &str,
         included: Option<&Parent>,
         excluded: Option<&Parent>,
     ) -> Result<bool, Error> {
-        let names = match directory.names() {
-            Ok(names) => names,
+        let listed = opened.and_then(|directory| Ok((directory.names()?, directory)));
+        let (names, directory) = match listed {
+            Ok(listed) => listed,
             // It was there a moment ago: whoever removed it meant it.
             Err(error) if gone(&error) => return Ok(true),
             Err(source) => return Err(self.unreadable(path, source)),
@@ -96,7 +91,7 @@ impl Walker<'_> {
                 return Err(Error::NameNotText { path: self.root.join(path).join(name) });
             };
             let child = if path.is_empty() { text.to_owned() } else { format!("{path}/{text}") };
-            if !self.child(directory, &name, child, included, excluded)? {
+            if !self.child(&directory, &name, child, included, excluded)? {
                 return Ok(false);
             }
         }
@@ -144,17 +139,9 @@ impl Walker<'_> {
         }
         if directory && below {
             let depth = self.pending.len();
-            let opened = match parent.child(name, &self.root.join(&path)) {
-                Ok(opened) => Some(opened),
-                Err(error) if gone(&error) => None,
-                Err(source) => return Err(self.unreadable(&path, source)),
-            };
-            let going = match opened {
-                Some(opened) => {
-                    self.directory(&opened, &path, included_here.as_ref(), Some(&excluded_here))?
-                }
-                None => true,
-            };
+            let opened = parent.child(name, &self.root.join(&path));
+            let going =
+                self.directory(opened, &path, included_here.as_ref(), Some(&excluded_here))?;
             // Nothing below took it along: it is not wanted.
             if !wanted && self.pending.len() == depth {
                 self.pending.pop();
