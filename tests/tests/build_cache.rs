@@ -39,7 +39,7 @@ fn the_builders_cache_is_cut_to_what_may_be_kept() {
     let _ = build(&dockerfile(2), &[]).good();
     let before = cache_bytes();
     assert!(before >= 40e6, "{before}");
-    let cut = build(&dockerfile(2), &["--keep-cache", "25m"]).good();
+    let cut = build(&dockerfile(2), &["--label", "a=b", "--keep-cache", "25m"]).good();
     assert!(cut.told.contains("taken away to keep 25 MiB"), "{}", cut.told);
     let after = cache_bytes();
     assert!(after < before && after <= 26.3e6, "{before} before, {after} after");
@@ -49,7 +49,15 @@ fn the_builders_cache_is_cut_to_what_may_be_kept() {
     assert_eq!(cached(&again), cached(&cut), "{}", again.told);
     assert!(cached(&again) >= 2, "{}", again.told);
 
-    // A build that fails has filled the cache, too.
+    // So does one that has nothing to build.
+    let _ = build(&dockerfile(1), &["--no-cache"]).good();
+    let remembered = build(&dockerfile(1), &["--keep-cache", "15m"]).good();
+    assert!(remembered.told.contains("nothing has changed"), "{}", remembered.told);
+    assert!(remembered.told.contains("taken away to keep 15 MiB"), "{}", remembered.told);
+    let after = cache_bytes();
+    assert!(after <= 15.8e6, "{after}");
+
+    // And one that fails: it has filled the cache, too.
     let bad = build("FROM python:3-slim\nRUN false\n", &["--keep-cache", "25m"]);
     let bad = bad.bad("imgbuild", 1, "build_failed");
     assert!(bad.told.contains("taken away to keep 25 MiB"), "{}", bad.told);

@@ -146,7 +146,7 @@ async fn image(
     let step = ui.step(format!("building {names}"));
     let time = facts.time.filter(|_| settle::can(&engine, &info, &job));
     let mut memory = Memory::of(&engine, &info, &job, time);
-    let (id, built) = match again(&engine, memory.as_mut(), &names, ui).await {
+    let (id, built) = match again(&engine, memory.as_mut(), &names, &guest, ui).await {
         Some(found) => found,
         None => {
             let built = build(&engine, job, &names, time, &guest, ui, &step).await?;
@@ -166,12 +166,14 @@ async fn again(
     engine: &Engine,
     memory: Option<&mut Memory>,
     names: &Names,
+    guest: &Guest,
     ui: &Ui,
 ) -> Option<(String, Built)> {
     let (id, steps) = memory?.recall(engine).await?;
     // An image that went meanwhile is built.
     settle::name(engine, &id, names).await.ok()?;
     ui.say("nothing has changed since this was built: --no-cache builds it anew");
+    guest.clear_away(engine, ui).await;
     Some((id.clone(), Built { id, steps, cached_steps: steps, origin: None }))
 }
 
