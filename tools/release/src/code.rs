@@ -73,6 +73,8 @@ codes! {
     UnknownSetting "unknown_setting" BAD_INPUT,
     /// A setting has a value that its option does not take.
     BadSetting "bad_setting" BAD_INPUT,
+    /// A setting that only a flag or the environment may decide, as the document is not trusted that far.
+    UntrustedSetting "untrusted_setting" BAD_INPUT,
     /// SIGINT or SIGTERM ended the tool (exit 130 or 143).
     Interrupted "interrupted" SIGINT,
     /// The deadline passed.
