@@ -92,7 +92,7 @@ impl Engine {
     /// # Errors
     /// [`Error::NotFound`] when the engine has no such image.
     pub async fn inspect_image(&self, image: &str) -> Result<ImageInspect, Error> {
-        Ok(self.docker().inspect_image(image).await?)
+        self.one(Request::new(Method::GET, format!("/images/{image}/json"))).await
     }
 
     /// Gives the image `image` (an id) the name and tag of `name`; a missing

@@ -43,7 +43,9 @@ impl Login<'_> {
             })
         };
         let phrase = self.passphrase_env.map(|name| variable("--identity-passphrase-env", name));
-        let phrase = phrase.transpose()?.map(Secret::new);
+        // As ssh(1) reads it: a line's end is not part of it.
+        let phrase = phrase.transpose()?;
+        let phrase = phrase.map(|phrase| Secret::new(phrase.trim_end_matches(['\r', '\n'])));
         let mut credentials: Vec<Credential> = self
             .identity
             .iter()
