@@ -62,17 +62,6 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    #[test]
-    fn the_seeds_hold() {
-        let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fuzz/corpus");
-        for (name, target) in TARGETS {
-            let seeds = std::fs::read_dir(format!("{corpus}/{name}")).unwrap();
-            let seeds: Vec<_> = seeds.map(|seed| seed.unwrap().path()).collect();
-            assert!(seeds.len() >= 3, "{name}");
-            seeds.iter().for_each(|seed| target(&std::fs::read(seed).unwrap()));
-        }
-    }
-
     proptest! {
         #[test]
         fn any_bytes_hold(data in proptest::collection::vec(any::<u8>(), 0..300)) {

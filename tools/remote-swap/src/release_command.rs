@@ -86,7 +86,7 @@ async fn ended<H: Host>(
     ui: &Ui,
     limit: Duration,
 ) -> Result<(), TaskFailed> {
-    let tell = |line: &str| ui.raw(&format!("  | {}", job.scrub.text(line)));
+    let tell = |line: &str| ui.line(&format!("  | {}", job.scrub.text(line)));
     // Only what the end of the log is compared with is kept.
     let mut told = VecDeque::new();
     let last = {
