@@ -81,7 +81,7 @@ removed = threading.Event()
 
 def volume(name, labels):
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    return {"Name": name, "Labels": labels, "CreatedAt": now, "Driver": "local", "Mountpoint": "/", "Scope": "local"}
+    return {"Name": name, "Labels": labels, "CreatedAt": now, "Driver": "local", "Mountpoint": "/", "Options": {}, "Scope": "local"}
 
 
 def answer(method, path, query, body):

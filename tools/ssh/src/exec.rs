@@ -43,10 +43,10 @@ impl Marked {
         loop {
             let piece = match peek(stream).await {
                 Ok(piece) if piece.is_empty() => {
-                    return Err(silence("its session ended before that", &seen));
+                    return Err(silence("the session ended before that", &seen));
                 }
                 Ok(piece) => piece,
-                Err(_) => return Err(silence("its session broke off", &seen)),
+                Err(_) => return Err(silence("the session broke off", &seen)),
             };
             let before = seen.len();
             seen.extend_from_slice(&piece);
@@ -56,13 +56,13 @@ impl Marked {
             let end = found.map(|at| from + at + self.line.len());
             let taken = end.map_or(piece.len(), |end| end - before);
             if take(stream, taken).is_err() {
-                return Err(silence("its session broke off", &seen));
+                return Err(silence("the session broke off", &seen));
             }
             if end.is_some() {
                 return Ok(());
             }
             if SHELL_GREETING.admit(seen.len() as u64).is_err() {
-                return Err(silence("it prints without end", &seen));
+                return Err(silence("the login shell prints without end", &seen));
             }
         }
     }
@@ -159,6 +159,6 @@ mod tests {
         let write = async move { while theirs.write_all(&[b'x'; 1000]).await.is_ok() {} };
         let read = async move { marked.skip(&ours).await };
         let (read, ()) = tokio::join!(read, write);
-        assert_eq!(read.unwrap_err().reason, "it prints without end");
+        assert_eq!(read.unwrap_err().reason, "the login shell prints without end");
     }
 }
