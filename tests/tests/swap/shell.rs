@@ -112,7 +112,7 @@ rm -rf "$1"
 
 #[test]
 fn podman_is_told_before_anything_is_done() {
-    let app = site("swap-podman", UNPUBLISHED);
+    let app = site("swap-podman", 8199);
     let place = "/run/swap-test-podman";
     let script = format!("mkdir -p \"$1\"; {PODMAN}");
     let (_podman, ready) = OnServer::start(&["bash", "-c", &script, "podman", place], "");
