@@ -208,16 +208,17 @@ pub enum Error {
     /// Docker's configuration cannot be read or changed.
     #[error(transparent)]
     Docker(#[from] DockerError),
-    /// There is no place to keep a login in.
-    #[error("the login cannot be kept: neither XDG_CACHE_HOME nor HOME is set")]
-    NoCache,
-    /// A login that is to be kept, or no longer, cannot be.
-    #[error("the cache {path} cannot be changed: {source}")]
-    Cache {
-        /// The file.
-        path: String,
+    /// A login that is to be kept cannot be.
+    #[error("the login cannot be kept: {reason}")]
+    NotKept {
         /// Why.
-        source: std::io::Error,
+        reason: String,
+    },
+    /// A login that is to be kept no longer cannot be removed.
+    #[error("the login cannot be removed from the cache: {reason}")]
+    NotForgotten {
+        /// Why.
+        reason: String,
     },
 }
 
@@ -312,7 +313,7 @@ impl Error {
             Self::Deadline { .. } => Code::DeadlineExceeded,
             Self::Repository(error) => error.code(),
             Self::Docker(error) => error.code(),
-            Self::NoCache | Self::Cache { .. } => Code::CacheFailed,
+            Self::NotKept { .. } | Self::NotForgotten { .. } => Code::CacheFailed,
         }
     }
 

@@ -190,7 +190,7 @@ async fn ask(
     fresh: Option<Fresh>,
     context: &Context,
 ) -> Result<Option<(Remote, Option<String>)>, Error> {
-    let remote = Remote::new(plan, fresh)?;
+    let remote = Remote::new(plan, fresh, &context.ui)?;
     match remote.repository.manifest_digest(first.tag().unwrap_or("latest")).await {
         Ok(digest) => Ok(Some((remote, digest))),
         Err(error) if plan.via == Via::Direct => Err(Error::from(error).about(first)),

@@ -16,7 +16,7 @@ mod speak;
 mod tip;
 mod ui;
 
-pub use cache::{cache_directory, create_private, replace_private};
+pub use cache::{NoCache, cache};
 pub use duration::Span;
 pub use input::Input;
 pub use output::{Output, OutputKind};

@@ -101,6 +101,18 @@ limits! {
     TAR_HEADER = MIB, "a header in the archive", "the archive is refused";
     /// A JSON file in an image's archive: manifest, index, configuration.
     TAR_JSON = 8 * MIB, "a JSON file in the archive", "the archive is refused";
+    /// The body of an answer of AWS, or of a metadata service.
+    AWS_ANSWER = MIB, "the answer of AWS", "`aws_error`; `credentials_invalid` for a source of credentials";
+    /// A registry's token, in base64 as AWS hands it out.
+    REGISTRY_TOKEN = 32 * KIB, "the token", "`aws_error`";
+    /// A file that the AWS SDK reads: shared configuration and credentials, tokens of an identity.
+    AWS_FILE = MIB, "the file", "`credentials_invalid`";
+    /// A lifecycle policy; the limit is that of PutLifecyclePolicy.
+    LIFECYCLE_POLICY = 30_720, "the lifecycle policy", "`file_too_large`";
+    /// What Docker asks of the credential helper on stdin.
+    HELPER_REQUEST = MIB, "the request to the credential helper", "the helper fails";
+    /// A token of a registry that is kept in the user's cache.
+    CACHED_TOKEN = 64 * KIB, "the kept token", "the file counts as missing, with a warning";
     /// A small file that a tool keeps for itself in the user's cache.
     CACHE_FILE = 16 * MIB, "the cache file", "the file counts as missing";
 }

@@ -62,7 +62,7 @@ pub(super) fn hint(error: &Error) -> Cow<'static, str> {
         Error::Aws { .. } => "the code is in the ECR API Reference, under Common Errors",
         Error::Repository(error) => error.hint(),
         Error::Docker(error) => error.hint(),
-        Error::NoCache | Error::Cache { .. } => {
+        Error::NotKept { .. } | Error::NotForgotten { .. } => {
             "tokens are kept in $XDG_CACHE_HOME/slipway/ecrlogin, else below ~/.cache"
         }
         Error::BadToken { .. } | Error::NoKeys { .. } => {

@@ -1,0 +1,3 @@
+//! What somebody made to harm the machine that the tools run on.
+
+mod cache;
