@@ -172,6 +172,11 @@ impl<'a> Cache<'a> {
     }
 }
 
+/// Reads an entry from a file's content, as it is done for one that is there.
+pub(crate) fn read_entry(text: &[u8]) -> Option<Entry> {
+    files::parse(text).filter(Entry::is_known_version)
+}
+
 /// The file of a key.
 fn file(key: &str) -> String {
     format!("{key}.json")

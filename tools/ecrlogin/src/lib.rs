@@ -10,6 +10,8 @@ mod clock;
 mod docker;
 mod error;
 mod format;
+#[doc(hidden)]
+pub mod fuzz;
 mod helper;
 mod host;
 mod http;
