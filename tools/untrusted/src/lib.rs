@@ -13,4 +13,4 @@ mod text;
 
 pub use limit::{Gather, Limit, TooLarge};
 pub use private::{PrivateDirectory, PrivateError};
-pub use text::{LINE, Untrusted, clean, clean_line};
+pub use text::{LINE, Untrusted, clean, clean_line, obeyed};
