@@ -7,12 +7,16 @@
 //!
 //! `docs/contract.md` says the same for people.
 
+mod check;
 mod code;
 mod document;
 mod failure;
 mod format;
+#[doc(hidden)]
+pub mod fuzz;
 mod lock;
 mod plan;
+mod reference;
 mod schema;
 mod secret;
 mod sections;
@@ -23,6 +27,7 @@ pub use document::{Document, DocumentError, SCHEMA, Section, Written};
 pub use failure::Failure;
 pub use lock::{HostLock, Lock};
 pub use plan::{HostPlan, Plan, PlanStep};
+pub use reference::{ParseReferenceError, Reference, is_digest, is_image, is_repository, is_tag};
 pub use schema::{SettingsSchema, schema};
 pub use secret::Secret;
 pub use sections::{
