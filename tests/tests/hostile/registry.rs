@@ -313,7 +313,7 @@ fn the_words_of_a_refusal_are_shown_without_what_a_terminal_obeys() {
 
 #[test]
 fn one_that_never_answers_ends_with_the_deadline() {
-    for begin in ["", "HTTP/1.1 200 X\r\n", "HTTP/1.1 403 X\r\nContent-Length: 9\r\n\r\nno"] {
+    for begin in ["", "HTTP/1.1 200 X\r\n", "HTTP/1.1 200 X\r\nContent-Le"] {
         let registry = registry(move |_, _| Some(Reply::Silence(begin.as_bytes().to_vec())));
         let bad = Push::new().with("--timeout", "1s").to(&registry);
         bad.bad("imgpush", 124, "deadline_exceeded");
