@@ -145,7 +145,7 @@ fn a_login_that_is_never_enough_ends() {
         let often = request.headers.get("authorization").map_or(0, String::len);
         Some(wants(&format!("http://{host}/token/{}", "x".repeat(often))))
     });
-    Push::new().to(&registry).bad("imgpush", 4, "registry_denied");
+    let _ = Push::new().to(&registry).bad("imgpush", 4, "registry_denied");
     assert!(registry.seen().len() < 20, "{}", registry.seen().len());
 }
 
@@ -156,7 +156,7 @@ fn tokens_are_tokens() {
             true => Some(answer(200, &[], token.as_bytes())),
             false => Some(wants(&format!("http://{host}/token"))),
         });
-        Push::new().to(&registry).bad("imgpush", 1, "registry_error");
+        let _ = Push::new().to(&registry).bad("imgpush", 1, "registry_error");
     }
     let registry = registry(|request, host| match request.path.starts_with("/token") {
         true => {
@@ -219,7 +219,7 @@ fn digests_are_digests_and_the_right_ones() {
             is_manifest(request, "HEAD")
                 .then(|| answer(200, &[("Docker-Content-Digest", digest)], b""))
         });
-        Push::new().to(&registry).bad("imgpush", 1, "registry_error");
+        let _ = Push::new().to(&registry).bad("imgpush", 1, "registry_error");
     }
     let other = format!("sha256:{}", "0".repeat(64));
     let put = Arc::new(std::sync::atomic::AtomicBool::new(false));
@@ -229,7 +229,7 @@ fn digests_are_digests_and_the_right_ones() {
         let after = is_manifest(request, "HEAD") && put.load(SeqCst);
         after.then(|| answer(200, &[("Docker-Content-Digest", &other)], b""))
     });
-    Push::new().to(&registry).bad("imgpush", 1, "digest_mismatch");
+    let _ = Push::new().to(&registry).bad("imgpush", 1, "digest_mismatch");
 }
 
 #[test]
@@ -259,7 +259,7 @@ fn answers_without_end_are_cut() {
     let lines = registry(|_, _| {
         Some(Reply::Endless(b"HTTP/1.1 200 X\r\n".to_vec(), b"X-More: y\r\n".repeat(999)))
     });
-    Push::new().to(&lines).bad("imgpush", 1, "registry_error");
+    let _ = Push::new().to(&lines).bad("imgpush", 1, "registry_error");
 }
 
 #[test]
@@ -275,14 +275,14 @@ fn json_that_swells_is_refused() {
         });
         let push = Push::new().with("--attach", "file");
         std::fs::write(push.engine.place().join("file"), "attached").unwrap();
-        push.to(&registry).bad("imgpush", 1, "registry_error");
+        let _ = push.to(&registry).bad("imgpush", 1, "registry_error");
     }
     let errors = format!(
         r#"{{"errors":[{{"code":"X","message":"m","detail":[{}0]}}]}}"#,
         "0,".repeat(four / 2)
     );
     let registry = registry(move |_, _| Some(answer(403, &[], errors.as_bytes())));
-    Push::new().to(&registry).bad("imgpush", 4, "registry_denied");
+    let _ = Push::new().to(&registry).bad("imgpush", 4, "registry_denied");
 }
 
 #[test]
@@ -297,7 +297,7 @@ fn a_list_whose_pages_never_end_is_left() {
         });
         let push = Push::new().with("--attach", "file");
         std::fs::write(push.engine.place().join("file"), "attached").unwrap();
-        push.to(&registry).good();
+        let _ = push.to(&registry).good();
         assert!(registry.seen().len() < 200, "{}", registry.seen().len());
     }
 }
@@ -316,9 +316,9 @@ fn one_that_never_answers_ends_with_the_deadline() {
     for begin in ["", "HTTP/1.1 200 X\r\n", "HTTP/1.1 200 X\r\nContent-Le"] {
         let registry = registry(move |_, _| Some(Reply::Silence(begin.as_bytes().to_vec())));
         let bad = Push::new().with("--timeout", "1s").to(&registry);
-        bad.bad("imgpush", 124, "deadline_exceeded");
+        let _ = bad.bad("imgpush", 124, "deadline_exceeded");
     }
     let later = registry(|_, _| Some(answer(429, &[("Retry-After", "18446744073709551615")], b"")));
     let bad = Push::new().with("--timeout", "1s").to(&later);
-    bad.bad("imgpush", 124, "deadline_exceeded");
+    let _ = bad.bad("imgpush", 124, "deadline_exceeded");
 }
