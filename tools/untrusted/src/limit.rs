@@ -253,6 +253,16 @@ mod tests {
     }
 
     #[test]
+    fn the_page_lists_every_limit_and_what_happens_beyond_it() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/security.md");
+        let page = std::fs::read_to_string(page).unwrap();
+        for limit in ALL {
+            let row = format!("| {} | {} | {} |", limit.what, Size(limit.bytes), limit.beyond);
+            assert!(page.contains(&row), "docs/security.md lacks the row {row}");
+        }
+    }
+
+    #[test]
     fn sizes_are_told_in_their_unit() {
         for (bytes, text) in
             [(MIB, "1 MiB"), (64 * KIB, "64 KiB"), (500_000, "500 KB"), (7, "7 bytes")]
