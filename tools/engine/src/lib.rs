@@ -21,7 +21,6 @@ mod facts;
 mod failure;
 mod images;
 mod messages;
-mod reference;
 mod store;
 mod transport;
 
@@ -34,6 +33,6 @@ pub use error::Error;
 pub use facts::Info;
 pub use images::{LayerState, Progress, Pushed};
 pub use messages::{Message, Messages};
-pub use reference::{ParseReferenceError, Reference};
+pub use slipway_release::{ParseReferenceError, Reference};
 pub use store::{HistoryEntry, Pruned};
 pub use transport::{Request, Stream};

@@ -93,14 +93,22 @@ limits! {
     /// A whole answer of a registry or its token service, manifests included (the distribution
     /// specification asks clients to take 4 MiB).
     REGISTRY_ANSWER = 4 * MIB, "the registry's answer", "`registry_error`";
+    /// A token of a registry's token service: more would not fit into a header.
+    REGISTRY_TOKEN = 16 * KIB, "the registry's token", "`registry_error`";
+    /// The body by which a registry refuses something.
+    REGISTRY_REFUSAL = 64 * KIB, "the registry's refusal", "the rest is not read";
     /// The head of an HTTP answer.
     HTTP_HEAD = 64 * KIB, "the head of the answer", "the try failed, with this as its reason";
     /// The body of an answer that is judged.
     HTTP_BODY = 64 * KIB, "the body of the answer", "the rest is not read";
     /// A header of a tar archive that describes the next entry (long names, PAX records).
     TAR_HEADER = MIB, "a header in the archive", "the archive is refused";
-    /// A JSON file in an image's archive: manifest, index, configuration.
-    TAR_JSON = 8 * MIB, "a JSON file in the archive", "the archive is refused";
+    /// A JSON file in an image's archive: manifest, index, configuration. A registry takes no more.
+    TAR_JSON = 4 * MIB, "a JSON file in the archive", "the archive is refused";
+    /// All JSON files in an image's archive together.
+    TAR_JSONS = 16 * MIB, "the JSON files in the archive", "the archive is refused";
+    /// What the engine's store keeps of a layer beside a file: headers, padding.
+    LAYER_PIECE = 4 * MIB, "a piece of the layer's archive", "the layer is exported instead";
     /// A small file that a tool keeps for itself in the user's cache.
     CACHE_FILE = 16 * MIB, "the cache file", "the file counts as missing";
 }

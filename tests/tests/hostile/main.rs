@@ -1,0 +1,4 @@
+//! What somebody made to harm the machine that meets it: registries, documents.
+
+mod registry;
+mod sections;
