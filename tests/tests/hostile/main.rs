@@ -1,4 +1,5 @@
-//! What somebody made to harm the machine that meets it: registries, documents.
+//! What somebody made to harm the machine that meets it.
 
+mod host;
 mod registry;
 mod sections;

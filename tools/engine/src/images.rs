@@ -93,7 +93,7 @@ impl Engine {
     /// # Errors
     /// [`Error::NotFound`] when the engine has no such image.
     pub async fn inspect_image(&self, image: &str) -> Result<ImageInspect, Error> {
-        Ok(self.docker().inspect_image(known(image)?).await?)
+        self.one(Request::new(Method::GET, format!("/images/{}/json", known(image)?))).await
     }
 
     /// Gives the image `image` (an id) the name and tag of `name`; a missing

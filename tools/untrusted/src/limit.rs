@@ -86,8 +86,15 @@ limits! {
     CERTIFICATES = 4 * MIB, "the file of certificates", "`file_too_large`";
     /// A whole answer of an engine, such as a list of containers.
     ENGINE_ANSWER = 16 * MIB, "the engine's answer", "`engine_error`";
-    /// One line or message in a stream of an engine.
+    /// An answer of an engine about one thing, such as a container; or one line or message in a
+    /// stream of it.
     ENGINE_MESSAGE = MIB, "a message of the engine", "`engine_error`";
+    /// What an engine says of a request that it refuses.
+    ENGINE_REFUSAL = 64 * KIB, "the engine's error message", "`engine_error`";
+    /// What a login shell prints on a host before it runs a command.
+    SHELL_GREETING = 64 * KIB, "what the login shell prints before a command", "the command counts as not run";
+    /// A line that a command on a host prints, where it is read as an answer.
+    HOST_LINE = 4 * KIB, "the line that the host prints", "the command counts as failed";
     /// What a command in a container prints, where it is read whole.
     EXEC_OUTPUT = MIB, "the command's output", "the rest is passed over; for control commands `front_failed`";
     /// A whole answer of a registry or its token service, manifests included (the distribution
