@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use jiff::{SignedDuration, Timestamp};
 use slipway_release::{OtherRegistry, Registry, Secret};
-use slipway_untrusted::limit::REGISTRY_TOKEN;
+use slipway_untrusted::limit::ECR_TOKEN;
 
 use crate::answer::classify;
 use crate::login::Login;
@@ -132,7 +132,7 @@ fn named(answer: &Answer, target: &Target) -> Result<String, Error> {
 /// User name and password, in the form of the API.
 pub(crate) fn read(token: &str) -> Result<(String, Secret), Error> {
     let bad = |reason| Error::BadToken { reason };
-    REGISTRY_TOKEN.admit(token.len() as u64).map_err(|_| bad("it is too long"))?;
+    ECR_TOKEN.admit(token.len() as u64).map_err(|_| bad("it is too long"))?;
     let decoded = base64::engine::general_purpose::STANDARD
         .decode(token)
         .map_err(|_| bad("it is not base64"))?;

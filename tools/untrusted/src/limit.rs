@@ -119,7 +119,7 @@ limits! {
     /// The body of an answer of AWS, or of a metadata service.
     AWS_ANSWER = MIB, "the answer of AWS", "`aws_error`; `credentials_invalid` for a source of credentials";
     /// A registry's token, in base64 as AWS hands it out.
-    REGISTRY_TOKEN = 32 * KIB, "the token", "`aws_error`";
+    ECR_TOKEN = 32 * KIB, "the token of ECR", "`aws_error`";
     /// A file that the AWS SDK reads: shared configuration and credentials, tokens of an identity.
     AWS_FILE = MIB, "a file that the AWS SDK reads", "`credentials_invalid`";
     /// A lifecycle policy; the limit is that of PutLifecyclePolicy.
