@@ -1,5 +1,6 @@
 //! What somebody made to harm the machine that meets it.
 
+mod cache;
 mod host;
 mod registry;
 mod sections;

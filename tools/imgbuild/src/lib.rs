@@ -145,7 +145,7 @@ async fn image(
 
     let step = ui.step(format!("building {names}"));
     let time = facts.time.filter(|_| settle::can(&engine, &info, &job));
-    let mut memory = Memory::of(&engine, &info, &job, time);
+    let mut memory = Memory::of(&engine, &info, &job, time, ui);
     let (id, built) = match again(&engine, memory.as_mut(), &names, &guest, ui).await {
         Some(found) => found,
         None => {

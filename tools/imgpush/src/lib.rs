@@ -192,7 +192,7 @@ async fn ask(
     fresh: Option<Fresh>,
     context: &Context,
 ) -> Result<Option<(Remote, Option<String>)>, Error> {
-    let remote = Remote::new(plan, fresh)?;
+    let remote = Remote::new(plan, fresh, &context.ui)?;
     match remote.repository.manifest_digest(first.tag().unwrap_or("latest")).await {
         Ok(digest) => Ok(Some((remote, digest))),
         // Where it would send a password the engine must not carry it either, unless it was told to.

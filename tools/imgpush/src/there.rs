@@ -56,7 +56,7 @@ async fn further(
         return Ok(done);
     }
     let fresh = relogin.fresh(plan.repository.registry(), plan.auth.as_ref(), &context.ui);
-    let remote = Remote::new(plan, fresh.clone())?;
+    let remote = Remote::new(plan, fresh.clone(), &context.ui)?;
     let created = match &remote.repository.manifest(digest).await? {
         Some(manifest) => remote.created(manifest).await?,
         None => None,

@@ -116,6 +116,18 @@ limits! {
     TAR_JSONS = 16 * MIB, "the JSON files in the archive", "the archive is refused";
     /// What the engine's store keeps of a layer beside a file: headers, padding.
     LAYER_PIECE = 4 * MIB, "a piece of the layer's archive", "the layer is exported instead";
+    /// The body of an answer of AWS, or of a metadata service.
+    AWS_ANSWER = MIB, "the answer of AWS", "`aws_error`; `credentials_invalid` for a source of credentials";
+    /// A registry's token, in base64 as AWS hands it out.
+    ECR_TOKEN = 32 * KIB, "the token of ECR", "`aws_error`";
+    /// A file that the AWS SDK reads: shared configuration and credentials, tokens of an identity.
+    AWS_FILE = MIB, "a file that the AWS SDK reads", "`credentials_invalid`";
+    /// A lifecycle policy; the limit is that of PutLifecyclePolicy.
+    LIFECYCLE_POLICY = 30_720, "the lifecycle policy", "`file_too_large`";
+    /// What Docker asks of the credential helper on stdin.
+    HELPER_REQUEST = MIB, "the request to the credential helper", "the helper fails";
+    /// A token of a registry that is kept in the user's cache.
+    CACHED_TOKEN = 64 * KIB, "the kept token", "the file counts as missing, with a warning";
     /// A small file that a tool keeps for itself in the user's cache.
     CACHE_FILE = 16 * MIB, "the cache file", "the file counts as missing";
 }
