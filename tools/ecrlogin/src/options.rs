@@ -23,6 +23,7 @@ use crate::host::target;
 pub struct Options {
     /// What to do
     #[arg(value_name = "COMMAND", value_enum, default_value_t = Command::Login)]
+    #[schemars(extend("x-trust" = "command-line"))]
     pub command: Command,
 
     /// A registry's host name, from which account, region and endpoints follow; also
@@ -30,41 +31,53 @@ pub struct Options {
     #[arg(long, value_name = "HOST")]
     #[serde(deserialize_with = "one_or_more")]
     #[schemars(with = "OneOrMore")]
+    #[schemars(extend("x-trust" = "document"))]
     pub registry: Vec<String>,
     /// The AWS account whose registry is meant (repeatable) [default: the caller's]
     #[arg(long, value_name = "ACCOUNT")]
     #[serde(deserialize_with = "one_or_more")]
     #[schemars(with = "OneOrMore")]
+    #[schemars(extend("x-trust" = "document"))]
     pub registry_id: Vec<String>,
     /// The AWS region [default: of the host name, else AWS_REGION, the profile, the instance]
     #[arg(long)]
+    #[schemars(extend("x-trust" = "document"))]
     pub region: Option<String>,
     /// The profile in the shared AWS configuration files; goes before keys in the environment
     #[arg(long)]
+    #[schemars(extend("x-trust" = "command-line"))]
     pub profile: Option<String>,
     /// A role to assume with the credentials that were found
     #[arg(long, value_name = "ARN")]
+    #[schemars(extend("x-trust" = "command-line"))]
     pub assume_role: Option<String>,
     /// What the role's session is called in CloudTrail
     #[arg(long, value_name = "NAME", default_value = SESSION)]
+    #[schemars(extend("x-trust" = "command-line"))]
     pub session_name: String,
     /// The external id that the role's trust policy asks for
     #[arg(long, value_name = "ID")]
+    #[schemars(extend("x-trust" = "command-line"))]
     pub external_id: Option<String>,
     /// The URL of the ECR API [default: AWS_ENDPOINT_URL, else that of the region]
     #[arg(long, value_name = "URL")]
+    #[schemars(extend("x-trust" = "command-line"))]
     pub endpoint_url: Option<String>,
     /// The repository that later tools push to [default: the image's name]
     #[arg(long, value_name = "NAME")]
+    #[schemars(extend("x-trust" = "document"))]
     pub repository: Option<String>,
     /// Create the repository if it does not exist
     #[arg(long)]
+    #[schemars(extend("x-trust" = "document"))]
     pub ensure_repository: bool,
     /// Keep the token that the document brings if it is valid for that long yet
     #[arg(long, value_name = "DURATION")]
+    #[schemars(extend("x-trust" = "document"))]
     pub min_validity: Option<Span>,
     /// What to print
     #[arg(long, value_enum, default_value_t = Format::Document)]
+    #[schemars(extend("x-trust" = "command-line"))]
     pub format: Format,
     /// Keep the token on this machine, and use one that is kept for the first half of its life;
     /// Docker's credential helper does so unless this is false
@@ -76,28 +89,36 @@ pub struct Options {
         default_missing_value = "true",
         hide_possible_values = true
     )]
+    #[schemars(extend("x-trust" = "command-line"))]
     pub cache: Option<bool>,
     /// The deadline for all of it
     #[arg(long, value_name = "DURATION", default_value_t = Span::secs(30))]
+    #[schemars(extend("x-trust" = "document"))]
     pub timeout: Span,
 
     /// With --ensure-repository: no tag may be moved to another image
     #[arg(long, help_heading = "Repository")]
+    #[schemars(extend("x-trust" = "document"))]
     pub immutable_tags: bool,
     /// With --ensure-repository: each image is scanned for known weaknesses when it is pushed
     #[arg(long, help_heading = "Repository")]
+    #[schemars(extend("x-trust" = "document"))]
     pub scan_on_push: bool,
     /// With --ensure-repository: which images expire, as the JSON text of a lifecycle policy
     #[arg(long, value_name = "FILE", help_heading = "Repository")]
+    #[schemars(extend("x-trust" = "path"))]
     pub lifecycle_policy: Option<String>,
     /// With --ensure-repository: how images are encrypted, aes256, kms[:KEY] or kms-dsse[:KEY]
     #[arg(long, value_name = "KIND", help_heading = "Repository")]
+    #[schemars(extend("x-trust" = "document"))]
     pub encryption: Option<String>,
     /// With --ensure-repository: a resource tag of the repository (repeatable)
     #[arg(long, value_name = "KEY=VALUE", help_heading = "Repository")]
+    #[schemars(extend("x-trust" = "document"))]
     pub tag: Vec<String>,
     /// Change what differs from that in a repository that exists, instead of telling it only
     #[arg(long, help_heading = "Repository")]
+    #[schemars(extend("x-trust" = "command-line"))]
     pub reconcile: bool,
 
     /// Log Docker in, too, as `docker login` does; DIR is where its config.json is, `default` is
@@ -110,9 +131,11 @@ pub struct Options {
         default_missing_value = DEFAULT_DIRECTORY,
         help_heading = "Docker"
     )]
+    #[schemars(extend("x-trust" = "command-line"))]
     pub docker_config: Option<String>,
     /// Where install-helper links docker-credential-ecrlogin [default: where ecrlogin is]
     #[arg(long, value_name = "DIR", help_heading = "Docker")]
+    #[schemars(extend("x-trust" = "command-line"))]
     pub helper_dir: Option<String>,
 }
 
