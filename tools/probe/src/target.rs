@@ -1,7 +1,7 @@
 //! What can be probed, as people write it.
 
 use std::fmt;
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -107,6 +107,13 @@ impl Url {
 }
 
 impl Address {
+    /// Whether it leads to the machine that asks. Of names only `localhost` does.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        let ip = self.host.parse().map(|ip: IpAddr| ip.to_canonical().is_loopback());
+        ip.unwrap_or(self.host == "localhost")
+    }
+
     fn bracketed(&self) -> impl fmt::Display {
         fmt::from_fn(|f| {
             if self.host.contains(':') {

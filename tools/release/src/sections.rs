@@ -243,8 +243,10 @@ pub enum DeployKind {
 pub struct HostOutcome {
     /// The host as it was given.
     pub host: String,
-    /// Where the application answers, if it publishes a port.
+    /// Where the application answers, if it publishes a port that others can reach.
     pub url: Option<String>,
+    /// Where it answers on the host itself, if it publishes its port on the loopback address only.
+    pub local_url: Option<String>,
     /// The name of the new container.
     pub container: Option<String>,
     /// The id of the new container.
@@ -325,8 +327,10 @@ pub struct HealthCommand {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct HealthTarget {
-    /// The target.
+    /// The target, without user and password.
     pub url: String,
+    /// The host that it was reached through, if it was its own deploy host: `USER@HOST`.
+    pub via: Option<String>,
     /// Whether it met the conditions in the end.
     pub healthy: bool,
     /// How many times it was asked.

@@ -89,6 +89,21 @@ impl Trust {
     }
 }
 
+/// Whether one of these files has a key for this host by its own name: not by a wildcard, nor for its
+/// authority alone. A file that cannot be read has none.
+#[must_use]
+pub fn is_known(host: &str, port: u16, files: &[PathBuf]) -> bool {
+    let target = Target { user: String::new(), host: host.to_owned(), port };
+    let names = Names::of(&target);
+    files.iter().filter_map(|path| read(path).ok()).any(|text| {
+        let entries = parse(&text, "");
+        entries.iter().any(|entry| {
+            let wild = entry.hosts.contains(['*', '?']);
+            entry.marker == Marker::Key && !wild && entry.names_host(&names.exact)
+        })
+    })
+}
+
 fn read(path: &PathBuf) -> Result<String, Error> {
     match std::fs::read(path) {
         Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
