@@ -44,6 +44,8 @@ mod site;
 mod status;
 #[path = "swap/token.rs"]
 mod token;
+#[path = "swap/unreached.rs"]
+mod unreached;
 
 use std::io::Write;
 use std::process::{Child, Command, Stdio};

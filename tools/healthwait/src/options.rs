@@ -189,7 +189,7 @@ pub struct Options {
     pub ca_file: Option<String>,
     // Asked for by the habit of other clients, and not to be had.
     #[arg(
-        long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "",
+        long, hide = true, num_args = 0, default_missing_value = "",
         value_parser = UnknownArgumentValueParser::suggest(INSECURE)
     )]
     #[serde(skip)]
