@@ -29,7 +29,7 @@ impl Goals {
     /// The targets that were given go before the document's.
     pub(crate) fn new(options: &Options, document: &Document) -> Result<Self, Failure> {
         if options.target.is_empty() {
-            return Ok(deployed(document.get()?)?);
+            return Self::deployed(document);
         }
         let goal = |given: &crate::Text<Target>| {
             let target = given.value.clone();
@@ -38,6 +38,11 @@ impl Goals {
             Goal { name, target, through: None }
         };
         Ok(Self { goals: options.target.iter().map(goal).collect(), silent: Vec::new() })
+    }
+
+    /// Those of the document.
+    pub(crate) fn deployed(document: &Document) -> Result<Self, Failure> {
+        Ok(deployed(document.get()?)?)
     }
 }
 

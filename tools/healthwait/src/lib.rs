@@ -10,6 +10,8 @@ mod command;
 mod conditions;
 mod container;
 mod error;
+#[doc(hidden)]
+pub mod fuzz;
 mod goals;
 mod known;
 mod latency;

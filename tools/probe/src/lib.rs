@@ -9,6 +9,8 @@
 mod connect;
 mod error;
 mod exchange;
+#[doc(hidden)]
+pub mod fuzz;
 mod json;
 mod judge;
 mod login;

@@ -1,0 +1,3 @@
+//! What somebody made to harm the machine that reads it.
+
+mod health;
