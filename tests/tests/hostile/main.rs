@@ -1,3 +1,6 @@
-//! What somebody made to harm the machine that reads it.
+//! What somebody made to harm the machine that meets it.
 
 mod health;
+mod host;
+mod registry;
+mod sections;
