@@ -3,7 +3,7 @@
 //! libssh2 reads known_hosts itself, but knows neither `@revoked` nor wildcards nor negation, so this is done here.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD_INDIFFERENT};
