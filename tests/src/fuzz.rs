@@ -14,11 +14,13 @@ pub fn targets() -> Vec<(&'static str, Target)> {
     let mut targets: Vec<(&'static str, Target)> =
         vec![("document", document), ("shown_text", shown_text)];
     for of_crate in [
-        ecrlogin::fuzz::TARGETS,
         slipway_engine::fuzz::TARGETS,
+        slipway_probe::fuzz::TARGETS,
         slipway_registry::fuzz::TARGETS,
         slipway_release::fuzz::TARGETS,
         slipway_ssh::fuzz::TARGETS,
+        ecrlogin::fuzz::TARGETS,
+        healthwait::fuzz::TARGETS,
         imgpush::fuzz::TARGETS,
         remote_swap::fuzz::TARGETS,
     ] {

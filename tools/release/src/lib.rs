@@ -26,7 +26,7 @@ mod secret;
 mod sections;
 mod status;
 
-pub use code::{Code, exit};
+pub use code::{Code, exit, speaks_of_the_release};
 pub use document::{Document, DocumentError, SCHEMA, Section, Written};
 pub use expected::expected;
 pub use failure::Failure;

@@ -305,9 +305,12 @@ pub struct HostOutcome {
     /// The host as it was given.
     #[serde(deserialize_with = "check::one::<check::Login, _>")]
     pub host: String,
-    /// Where the application answers, if it publishes a port.
+    /// Where the application answers, if it publishes a port that others can reach.
     #[serde(deserialize_with = "check::optional::<check::Url, _>")]
     pub url: Option<String>,
+    /// Where it answers on the host itself, if it publishes its port on the loopback address only.
+    #[serde(deserialize_with = "check::optional::<check::Url, _>")]
+    pub local_url: Option<String>,
     /// The name of the new container.
     #[serde(deserialize_with = "check::optional::<check::Name, _>")]
     pub container: Option<String>,
@@ -393,8 +396,10 @@ pub struct HealthCommand {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct HealthTarget {
-    /// The target.
+    /// The target, without user and password.
     pub url: String,
+    /// The host that it was reached through, if it was its own deploy host: `USER@HOST`.
+    pub via: Option<String>,
     /// Whether it met the conditions in the end.
     pub healthy: bool,
     /// How many times it was asked.

@@ -108,6 +108,8 @@ limits! {
     HTTP_HEAD = 64 * KIB, "the head of the answer", "the try failed, with this as its reason";
     /// The body of an answer that is judged.
     HTTP_BODY = 64 * KIB, "the body of the answer", "the rest is not read";
+    /// A body that is sent with a health check.
+    REQUEST_BODY = 16 * MIB, "the body to send", "`file_too_large`";
     /// A header of a tar archive that describes the next entry (long names, PAX records).
     TAR_HEADER = MIB, "a header in the archive", "the archive is refused";
     /// A JSON file in an image's archive: manifest, index, configuration. A registry takes no more.
