@@ -97,7 +97,7 @@ fn missing_things_are_named() {
     assert!(run(&["--secret", "id=a,src=empty"], "build_secret_missing").contains("is empty"));
     assert!(run(&["--file", "empty"], "dockerfile_invalid").contains("empty"));
     fs::write(dir.path().join(".dockerignore"), "a[\n").unwrap();
-    assert!(run(&[], "dockerfile_invalid").contains(".dockerignore: `a[`"));
+    assert!(run(&[], "dockerfile_invalid").contains(".dockerignore line 1: a `[`"));
 }
 
 #[test]

@@ -3,19 +3,20 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::FileType;
 
 use super::directory::Directory;
+use super::name;
 use crate::error::Error;
 use crate::ignore::{Matcher, Parent};
 
 /// One thing found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entry {
-    /// The path below the root, with `/`.
-    pub(crate) path: String,
+    /// The path below the root.
+    pub(crate) path: PathBuf,
     pub(crate) kind: Kind,
     /// The permission bits with set-id and sticky, as in `st_mode & 0o7777`.
     pub(crate) mode: u32,
@@ -30,7 +31,7 @@ pub(crate) enum Kind {
     Directory,
     File,
     /// A link with its target, which is not followed.
-    Link(String),
+    Link(OsString),
     Fifo,
     /// A device with its number.
     Device {
@@ -59,7 +60,7 @@ pub(crate) fn walk(
     each: &mut dyn FnMut(Entry) -> bool,
 ) -> Result<(), Error> {
     let mut walker = Walker { root, filter, each, pending: Vec::new() };
-    walker.directory(Directory::open(root), "", None, None).map(drop)
+    walker.directory(Directory::open(root), Path::new(""), None, None).map(drop)
 }
 
 struct Walker<'a> {
@@ -75,7 +76,7 @@ impl Walker<'_> {
     fn directory(
         &mut self,
         opened: io::Result<Directory>,
-        path: &str,
+        path: &Path,
         included: Option<&Parent>,
         excluded: Option<&Parent>,
     ) -> Result<bool, Error> {
@@ -87,18 +88,14 @@ impl Walker<'_> {
             Err(source) => return Err(self.unreadable(path, source)),
         };
         for name in names {
-            let Some(text) = name.to_str() else {
-                return Err(Error::NameNotText { path: self.root.join(path).join(name) });
-            };
-            let child = if path.is_empty() { text.to_owned() } else { format!("{path}/{text}") };
-            if !self.child(&directory, &name, child, included, excluded)? {
+            if !self.child(&directory, &name, path.join(&name), included, excluded)? {
                 return Ok(false);
             }
         }
         Ok(true)
     }
 
-    fn unreadable(&self, path: &str, source: io::Error) -> Error {
+    fn unreadable(&self, path: &Path, source: io::Error) -> Error {
         Error::Unreadable { path: self.root.join(path), source }
     }
 
@@ -106,21 +103,22 @@ impl Walker<'_> {
         &mut self,
         parent: &Directory,
         name: &OsStr,
-        path: String,
+        path: PathBuf,
         included: Option<&Parent>,
         excluded: Option<&Parent>,
     ) -> Result<bool, Error> {
+        let text = name::text(path.as_os_str());
         let (mut wanted, mut below) = (true, true);
         let mut included_here = None;
         if let Some(include) = &self.filter.include {
-            let (hit, info) = include.matches(&path, included);
+            let (hit, info) = include.matches(&text, included);
             wanted = hit;
-            below = hit || !include.matches_none_below(&path);
+            below = hit || !include.matches_none_below(&text);
             included_here = Some(info);
         }
-        let (hit, excluded_here) = self.filter.exclude.matches(&path, excluded);
+        let (hit, excluded_here) = self.filter.exclude.matches(&text, excluded);
         wanted &= !hit;
-        below &= !hit || !self.filter.exclude.excludes_all_below(&path);
+        below &= !hit || !self.filter.exclude.excludes_all_below(&text);
         if !wanted && !below {
             return Ok(true);
         }
@@ -139,7 +137,7 @@ impl Walker<'_> {
         }
         if directory && below {
             let depth = self.pending.len();
-            let opened = parent.child(name, &self.root.join(&path));
+            let opened = parent.child(name, &path);
             let going =
                 self.directory(opened, &path, included_here.as_ref(), Some(&excluded_here))?;
             // Nothing below took it along: it is not wanted.
@@ -151,7 +149,7 @@ impl Walker<'_> {
         Ok(true)
     }
 
-    fn look(&self, parent: &Directory, name: &OsStr, path: &str) -> Result<Option<Entry>, Error> {
+    fn look(&self, parent: &Directory, name: &OsStr, path: &Path) -> Result<Option<Entry>, Error> {
         let found = match parent.stat(name) {
             Ok(found) => found,
             Err(error) if gone(&error) => return Ok(None),
@@ -160,9 +158,9 @@ impl Walker<'_> {
         let kind = match FileType::from_raw_mode(found.st_mode) {
             FileType::Directory => Kind::Directory,
             FileType::RegularFile => Kind::File,
-            FileType::Symlink => Kind::Link(text(
-                parent.link(name).map_err(|source| self.unreadable(path, source))?,
-            )?),
+            FileType::Symlink => {
+                Kind::Link(parent.link(name).map_err(|source| self.unreadable(path, source))?)
+            }
             FileType::Fifo => Kind::Fifo,
             FileType::BlockDevice => Kind::Device { block: true, number: found.st_rdev },
             FileType::CharacterDevice => Kind::Device { block: false, number: found.st_rdev },
@@ -180,10 +178,6 @@ impl Walker<'_> {
                 .saturating_add(i64::try_from(found.st_mtime_nsec).unwrap_or_default()),
         }))
     }
-}
-
-fn text(target: OsString) -> Result<String, Error> {
-    target.into_string().map_err(|target| Error::NameNotText { path: target.into() })
 }
 
 fn gone(error: &io::Error) -> bool {
@@ -209,7 +203,7 @@ mod tests {
     fn found(root: &Path, filter: &Filter) -> Vec<String> {
         let mut paths = Vec::new();
         walk(root, filter, &mut |entry| {
-            paths.push(entry.path);
+            paths.push(entry.path.into_os_string().into_string().unwrap());
             true
         })
         .unwrap();
@@ -260,7 +254,8 @@ mod tests {
             true
         })
         .unwrap();
-        let kinds: Vec<_> = entries.iter().map(|e| (e.path.as_str(), e.kind.clone())).collect();
+        let kinds: Vec<_> =
+            entries.iter().map(|e| (e.path.to_str().unwrap(), e.kind.clone())).collect();
         assert_eq!(
             kinds,
             [
@@ -273,11 +268,34 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_no_text_is_named() {
+    fn a_name_that_is_no_text_arrives_and_is_ruled_on() {
         use std::os::unix::ffi::OsStrExt;
-        let dir = tree(&[]);
-        fs::write(dir.path().join(std::ffi::OsStr::from_bytes(b"x\xff")), "").unwrap();
-        let error = walk(dir.path(), &Filter::default(), &mut |_| true).unwrap_err();
-        assert!(matches!(error, Error::NameNotText { .. }), "{error}");
+        let dir = tree(&["d/a"]);
+        let names = [&b"caf\xe8"[..], b"caf\xe9", b"d/x\xff"].map(OsStr::from_bytes);
+        for name in names {
+            fs::write(dir.path().join(name), "").unwrap();
+        }
+        symlink(names[0], dir.path().join("link")).unwrap();
+        let found = |rules: &[u8]| {
+            let rules = name::text_of(rules);
+            let filter = Filter { include: None, exclude: matcher(&[&rules]) };
+            let mut found = Vec::new();
+            walk(dir.path(), &filter, &mut |entry| {
+                found.push(entry);
+                true
+            })
+            .unwrap();
+            found
+        };
+        let all = found(b"none");
+        assert_eq!(all.len(), 6);
+        assert!(names.iter().all(|name| all.iter().any(|entry| entry.path == *name)));
+        assert!(all.iter().any(|entry| entry.kind == Kind::Link(names[0].to_owned())));
+        // A byte of a rule is that byte, `?` is any one of them.
+        let rest = |rules| found(rules).into_iter().map(|entry| entry.path).collect::<Vec<_>>();
+        assert!(!rest(b"caf\xe9").iter().any(|path| path == names[1]));
+        assert!(rest(b"caf\xe9").iter().any(|path| path == names[0]));
+        assert!(!rest(b"caf?").iter().any(|path| path == names[0] || path == names[1]));
+        assert!(!rest(b"**/x*").iter().any(|path| path == names[2]));
     }
 }

@@ -20,6 +20,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use slipway_engine::{Engine, Info};
 use slipway_shell::{cache_directory, replace_private};
+use slipway_untrusted::file::open_regular;
+use slipway_untrusted::limit::CACHE_FILE;
 
 use crate::build::{Built, Job, directories, has_buildkit, shared_key};
 use crate::digest;
@@ -34,8 +36,6 @@ const VERSION: u32 = 1;
 /// No more places are remembered, and no more jobs of one; those that were built last stay.
 const PLACES_MAX: usize = 64;
 const JOBS_MAX: usize = 8;
-/// A file that is longer is not ours, or not worth reading.
-const FILE_MAX: u64 = 16 * 1024 * 1024;
 
 /// Images by name, with their ids.
 type Ids = BTreeMap<String, String>;
@@ -193,10 +193,8 @@ fn key(info: &Info, job: &Job<'_>, time: Option<Timestamp>) -> String {
 }
 
 fn read(file: &Path) -> Option<Results> {
-    if fs::metadata(file).ok()?.len() > FILE_MAX {
-        return None;
-    }
-    let results: Results = serde_json::from_slice(&fs::read(file).ok()?).ok()?;
+    let text = CACHE_FILE.read(open_regular(file).ok()?).ok()?;
+    let results: Results = serde_json::from_slice(&text).ok()?;
     (results.version == VERSION).then_some(results)
 }
 
@@ -248,7 +246,7 @@ mod tests {
         let mut written = serde_json::to_vec(&results).unwrap();
         replace_private(&file, &written).unwrap();
         assert_eq!(read(&file).as_ref(), Some(&results));
-        written.resize(usize::try_from(FILE_MAX).unwrap() + 1, b' ');
+        written.resize(usize::try_from(CACHE_FILE.bytes).unwrap() + 1, b' ');
         replace_private(&file, &written).unwrap();
         assert_eq!(read(&file), None, "too long");
         results.version += 1;
