@@ -1,12 +1,8 @@
 //! The options of ecrlogin.
 
-use std::borrow::Cow;
-use std::fmt;
-
 use clap::{Args, ValueEnum};
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::de::{SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use slipway_shell::Span;
 
 use crate::docker::host_of;
@@ -29,14 +25,10 @@ pub struct Options {
     /// A registry's host name, from which account, region and endpoints follow; also
     /// public.ecr.aws. The first is the image's (repeatable)
     #[arg(long, value_name = "HOST")]
-    #[serde(deserialize_with = "one_or_more")]
-    #[schemars(with = "OneOrMore")]
     #[schemars(extend("x-trust" = "document"))]
     pub registry: Vec<String>,
     /// The AWS account whose registry is meant (repeatable) [default: the caller's]
     #[arg(long, value_name = "ACCOUNT")]
-    #[serde(deserialize_with = "one_or_more")]
-    #[schemars(with = "OneOrMore")]
     #[schemars(extend("x-trust" = "document"))]
     pub registry_id: Vec<String>,
     /// The AWS region [default: of the host name, else AWS_REGION, the profile, the instance]
@@ -208,72 +200,5 @@ impl Format {
             Self::DockerCredential => "docker-credential",
             Self::Env => "env",
         }
-    }
-}
-
-/// The schema of a list that one text may stand for.
-struct OneOrMore;
-
-impl JsonSchema for OneOrMore {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        "OneOrMore".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "type": ["array", "string"],
-            "items": { "type": "string" },
-        })
-    }
-}
-
-/// Reads a list, or one text as a list of one: these options took one value once.
-fn one_or_more<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    struct Texts;
-
-    impl<'de> Visitor<'de> for Texts {
-        type Value = Vec<String>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a text or a list of texts")
-        }
-
-        fn visit_str<E>(self, text: &str) -> Result<Vec<String>, E> {
-            Ok(vec![text.to_owned()])
-        }
-
-        fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Vec<String>, A::Error> {
-            let mut texts = Vec::new();
-            while let Some(text) = items.next_element()? {
-                texts.push(text);
-            }
-            Ok(texts)
-        }
-
-        // What was an option without a value.
-        fn visit_unit<E>(self) -> Result<Vec<String>, E> {
-            Ok(Vec::new())
-        }
-    }
-
-    deserializer.deserialize_any(Texts)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_list_may_be_one_text() {
-        let read = |text: &str| one_or_more(&mut serde_json::Deserializer::from_str(text));
-        assert_eq!(read(r#""a""#).unwrap(), ["a"]);
-        assert_eq!(read(r#"["a","b"]"#).unwrap(), ["a", "b"]);
-        assert!(read("null").unwrap().is_empty());
-        let error = read("7").unwrap_err().to_string();
-        assert!(error.contains("a text or a list of texts"), "{error}");
     }
 }
