@@ -252,8 +252,10 @@ pub(crate) fn kept(image: &str) -> Vec<String> {
     files.into_iter().filter(|(_, what)| !what.starts_with("dir ")).map(|(path, _)| path).collect()
 }
 
-/// The sources of the COPY in [`many_sources`].
-pub(crate) const SOURCES: usize = 1000;
+/// The sources of the COPY in [`many_sources`]: more than a header list of 16 KiB names. With a
+/// thousand, BuildKit of Docker 20.10 gives up by itself ("flightcontrol: exceeded retry timeout"),
+/// whoever's client asks.
+pub(crate) const SOURCES: usize = 400;
 
 /// A Dockerfile whose COPY names as many sources.
 pub(crate) fn many_sources(name: &str) -> Project {
@@ -267,7 +269,7 @@ pub(crate) fn many_sources(name: &str) -> Project {
 }
 
 #[test]
-fn ten_thousand_rules_and_a_thousand_sources_are_no_more_than_docker_takes() {
+fn ten_thousand_rules_and_hundreds_of_sources_are_no_more_than_docker_takes() {
     let project = ruled("rules");
     assert_eq!(kept(text(&project.build(&[]), "id")), ["kept"]);
     let project = many_sources("sources");
@@ -277,14 +279,13 @@ fn ten_thousand_rules_and_a_thousand_sources_are_no_more_than_docker_takes() {
 /// Names in Latin-1, as they stand in an image: sorted, a link's target behind its name.
 pub(crate) const LATIN: [&[u8]; 2] = [b"caf\xe9", b"link\xff -> caf\xe9"];
 
-/// A directory with files of those names, and one that a rule in Latin-1 keeps out.
+/// A directory with files of those names.
 pub(crate) fn latin(name: &str) -> Project {
     let project = Project::new(name, COPY_ALL);
     let path = |name: &[u8]| project.path().join(OsStr::from_bytes(name));
     std::fs::write(path(b"caf\xe9"), "x").unwrap();
-    std::fs::write(path(b"kept out \xe8"), "x").unwrap();
     symlink(OsStr::from_bytes(b"caf\xe9"), path(b"link\xff")).unwrap();
-    std::fs::write(path(b".dockerignore"), b"Dockerfile\n.dockerignore\nkept out \xe8\n").unwrap();
+    project.write(".dockerignore", "Dockerfile\n.dockerignore\n");
     project
 }
 

@@ -138,6 +138,8 @@ pub(crate) fn in_the_file(
         "base name (",
         "unknown flag",
         "unexpected end of statement",
+        "must have two arguments",
+        "failed to process",
     ];
     let line = number_behind(&lower, "parse error line ")
         .or_else(|| number_behind(&lower, "parse error on line "));
@@ -161,12 +163,19 @@ fn unquoted(why: &str) -> String {
             return format!("{before}{}", words.trim_end_matches(": "));
         }
     }
-    let mut parts = why.split('"');
-    let mut told = parts.next().unwrap_or_default().to_owned();
-    // A quotation that does not end goes on to the end.
-    while parts.next().is_some() {
+    let (mut told, mut rest) = (String::new(), why.chars());
+    while let Some(c) = rest.next() {
+        if c != '"' {
+            told.push(c);
+            continue;
+        }
         told.push('…');
-        told.push_str(parts.next().unwrap_or_default());
+        // To the quotation's end, which an escaped quote is not; or to the end of all.
+        while let Some(c) = rest.next().filter(|c| *c != '"') {
+            if c == '\\' {
+                rest.next();
+            }
+        }
     }
     told
 }
@@ -299,6 +308,10 @@ mod tests {
             (
                 "dockerfile parse error line 4: Syntax error - can't find = in \"AKIA\". Must be of the form: name=value",
                 "app/Dockerfile line 4: Syntax error - can't find = in …. Must be of the form: name=value",
+            ),
+            (
+                r#"dockerfile parse error line 4: failed to process "\"AKIA": unexpected end of statement"#,
+                "app/Dockerfile line 4: failed to process …: unexpected end of statement",
             ),
             (
                 "no build stage in current context",

@@ -27,7 +27,7 @@ pub(crate) enum Error {
     BadIgnoreFile { path: PathBuf, line: Option<usize>, why: String },
     #[error("{path} {why}", path = path.display())]
     NotAFile { path: PathBuf, why: String },
-    #[error("{path} cannot be read: {why}", path = path.display(), why = reason(source))]
+    #[error("{path} cannot be read: {why}", path = short(path), why = reason(source))]
     Unreadable { path: PathBuf, source: std::io::Error },
     #[error("{option}: {why}")]
     BadOption { option: &'static str, why: String },
@@ -124,6 +124,18 @@ impl FailedStep {
 fn no_revision(why: Option<&str>) -> String {
     let why = why.map(|why| format!(": {why}")).unwrap_or_default();
     format!("git knows no commit of the source{why}")
+}
+
+/// The path, without its middle if it is so long that nothing behind it would be shown.
+fn short(path: &Path) -> String {
+    const ENDS: usize = 400;
+    let text = path.display().to_string();
+    if text.len() <= 2 * ENDS {
+        return text;
+    }
+    let begin = &text[..text.floor_char_boundary(ENDS)];
+    let end = &text[text.ceil_char_boundary(text.len() - ENDS)..];
+    format!("{begin}…{end}")
 }
 
 fn place(path: &Path, line: Option<usize>) -> String {

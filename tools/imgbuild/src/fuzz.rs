@@ -6,7 +6,7 @@ use std::path::Path;
 use bollard_buildkit_proto::moby::buildkit::v1::StatusResponse;
 use prost::Message as _;
 use slipway_release::{Failure, Secret};
-use slipway_untrusted::LINE;
+use slipway_untrusted::{LINE, obeyed};
 
 use crate::classic::fuzz as classic;
 use crate::context::name;
@@ -144,7 +144,7 @@ fn build_flags(input: &[u8]) {
 
 /// What people see is one line, of a bounded length, and steers no terminal.
 fn shown(text: &str) {
-    assert!(!text.chars().any(|c| c.is_control() && c != '\t'), "{text:?}");
+    assert!(!text.chars().any(obeyed), "{text:?}");
     assert!(text.chars().count() <= 3 * LINE, "{} characters", text.len());
 }
 

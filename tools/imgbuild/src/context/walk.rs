@@ -3,6 +3,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FileType;
@@ -60,7 +61,21 @@ pub(crate) fn walk(
     each: &mut dyn FnMut(Entry) -> bool,
 ) -> Result<(), Error> {
     let mut walker = Walker { root, filter, each, pending: Vec::new() };
-    walker.directory(Directory::open(root), Path::new(""), None, None).map(drop)
+    // The way down is kept here and not on the stack: it may be as long as a path can be.
+    let mut levels: Vec<Level> = Vec::new();
+    levels.extend(walker.level(Directory::open(root), PathBuf::new(), Known::default(), None)?);
+    while let Some(level) = levels.last_mut() {
+        let Some(name) = level.names.next() else {
+            walker.leave(level.pending);
+            levels.pop();
+            continue;
+        };
+        match walker.child(level, &name)? {
+            ControlFlow::Continue(below) => levels.extend(below),
+            ControlFlow::Break(()) => break,
+        }
+    }
+    Ok(())
 }
 
 struct Walker<'a> {
@@ -71,82 +86,101 @@ struct Walker<'a> {
     pending: Vec<Entry>,
 }
 
+/// A directory on the way down.
+struct Level {
+    directory: Directory,
+    /// What of it was not looked at yet.
+    names: std::vec::IntoIter<OsString>,
+    path: PathBuf,
+    known: Known,
+    /// How many directories were pending with this one, if it is not wanted itself.
+    pending: Option<usize>,
+}
+
+/// What the rules say of a directory, for its children.
+#[derive(Default)]
+struct Known {
+    included: Option<Parent>,
+    excluded: Option<Parent>,
+}
+
 impl Walker<'_> {
-    /// Walks one directory; `false` when the walk was stopped.
-    fn directory(
-        &mut self,
+    /// Begins with a directory; none if it is not there any more.
+    fn level(
+        &self,
         opened: io::Result<Directory>,
-        path: &Path,
-        included: Option<&Parent>,
-        excluded: Option<&Parent>,
-    ) -> Result<bool, Error> {
-        let listed = opened.and_then(|directory| Ok((directory.names()?, directory)));
-        let (names, directory) = match listed {
-            Ok(listed) => listed,
-            // It was there a moment ago: whoever removed it meant it.
-            Err(error) if gone(&error) => return Ok(true),
-            Err(source) => return Err(self.unreadable(path, source)),
-        };
-        for name in names {
-            if !self.child(&directory, &name, path.join(&name), included, excluded)? {
-                return Ok(false);
+        path: PathBuf,
+        known: Known,
+        pending: Option<usize>,
+    ) -> Result<Option<Level>, Error> {
+        match opened.and_then(|directory| Ok((directory.names()?, directory))) {
+            Ok((names, directory)) => {
+                Ok(Some(Level { directory, names: names.into_iter(), path, known, pending }))
             }
+            // It was there a moment ago: whoever removed it meant it.
+            Err(error) if gone(&error) => Ok(None),
+            Err(source) => Err(self.unreadable(&path, source)),
         }
-        Ok(true)
+    }
+
+    /// Is done with a directory. One that nothing below took along is not wanted.
+    fn leave(&mut self, pending: Option<usize>) {
+        if pending == Some(self.pending.len()) {
+            self.pending.pop();
+        }
     }
 
     fn unreadable(&self, path: &Path, source: io::Error) -> Error {
         Error::Unreadable { path: self.root.join(path), source }
     }
 
+    /// Looks at one thing in a directory. Answers the directory that it is, if that is to be walked.
     fn child(
         &mut self,
-        parent: &Directory,
+        parent: &Level,
         name: &OsStr,
-        path: PathBuf,
-        included: Option<&Parent>,
-        excluded: Option<&Parent>,
-    ) -> Result<bool, Error> {
+    ) -> Result<ControlFlow<(), Option<Level>>, Error> {
+        let path = parent.path.join(name);
         let text = name::text(path.as_os_str());
         let (mut wanted, mut below) = (true, true);
-        let mut included_here = None;
+        let mut known = Known::default();
         if let Some(include) = &self.filter.include {
-            let (hit, info) = include.matches(&text, included);
+            let (hit, here) = include.matches(&text, parent.known.included.as_ref());
             wanted = hit;
             below = hit || !include.matches_none_below(&text);
-            included_here = Some(info);
+            known.included = Some(here);
         }
-        let (hit, excluded_here) = self.filter.exclude.matches(&text, excluded);
+        let (hit, here) = self.filter.exclude.matches(&text, parent.known.excluded.as_ref());
+        known.excluded = Some(here);
         wanted &= !hit;
         below &= !hit || !self.filter.exclude.excludes_all_below(&text);
         if !wanted && !below {
-            return Ok(true);
+            return Ok(ControlFlow::Continue(None));
         }
-        let Some(entry) = self.look(parent, name, &path)? else {
-            return Ok(true);
+        let Some(entry) = self.look(&parent.directory, name, &path)? else {
+            return Ok(ControlFlow::Continue(None));
         };
         let directory = entry.kind == Kind::Directory;
         if wanted {
             for entry in self.pending.drain(..).chain([entry]) {
                 if !(self.each)(entry) {
-                    return Ok(false);
+                    return Ok(ControlFlow::Break(()));
                 }
             }
         } else if directory {
             self.pending.push(entry);
         }
-        if directory && below {
-            let depth = self.pending.len();
-            let opened = parent.child(name, &path);
-            let going =
-                self.directory(opened, &path, included_here.as_ref(), Some(&excluded_here))?;
-            // Nothing below took it along: it is not wanted.
-            if !wanted && self.pending.len() == depth {
-                self.pending.pop();
-            }
-            return Ok(going);
+        if !directory || !below {
+            return Ok(ControlFlow::Continue(None));
         }
-        Ok(true)
+        let pending = (!wanted).then_some(self.pending.len());
+        let opened = parent.directory.child(name, &path);
+        drop(text);
+        let level = self.level(opened, path, known, pending)?;
+        if level.is_none() {
+            self.leave(pending);
+        }
+        Ok(ControlFlow::Continue(level))
     }
 
     fn look(&self, parent: &Directory, name: &OsStr, path: &Path) -> Result<Option<Entry>, Error> {

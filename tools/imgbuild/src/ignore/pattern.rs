@@ -12,7 +12,7 @@ const LENGTH_MAX: usize = 16 * 1024;
 /// A compiled pattern.
 #[derive(Debug, Clone)]
 pub(crate) struct Pattern {
-    text: String,
+    text: Box<str>,
     negated: bool,
     shape: Shape,
 }
@@ -25,7 +25,7 @@ enum Shape {
     Prefix,
     /// Only a `**` at the beginning.
     Suffix,
-    Glob(Vec<Token>),
+    Glob(Box<[Token]>),
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -39,10 +39,14 @@ enum Token {
     Dirs,
     /// `**` at the end: anything.
     Rest,
-    Class {
-        negated: bool,
-        ranges: Vec<(char, char)>,
-    },
+    Class(Box<Class>),
+}
+
+/// `[a-z]`. It is apart, since a file may hold a million tokens and has few classes.
+#[derive(Debug, Clone, PartialEq)]
+struct Class {
+    negated: bool,
+    ranges: Ranges,
 }
 
 /// What is wrong with a pattern. It does not repeat the pattern, which is a file's text.
@@ -61,12 +65,12 @@ impl Pattern {
             return Err(BadPattern("the pattern is longer than any path"));
         }
         let cleaned = clean(trimmed);
-        let (negated, text) = match cleaned.strip_prefix('!') {
+        let (negated, text): (bool, Box<str>) = match cleaned.strip_prefix('!') {
             Some("") => {
                 return Err(BadPattern("`!` needs a pattern behind it"));
             }
-            Some(rest) => (true, rest.to_owned()),
-            None => (false, cleaned),
+            Some(rest) => (true, rest.into()),
+            None => (false, cleaned.into()),
         };
         let shape = compile(&text).map_err(BadPattern)?;
         Ok(Some(Self { text, negated, shape }))
@@ -80,7 +84,7 @@ impl Pattern {
     /// Whether this very path matches; its parents are not looked at.
     pub(crate) fn matches(&self, path: &str) -> bool {
         match &self.shape {
-            Shape::Exact => path == self.text,
+            Shape::Exact => *path == *self.text,
             Shape::Prefix => path.starts_with(&self.text[..self.text.len() - 2]),
             Shape::Suffix => {
                 let suffix = &self.text[2..];
@@ -93,7 +97,7 @@ impl Pattern {
     /// The path below which alone the pattern can match, if its wildcards are
     /// all at the end (`dir`, `dir/*`, `dir/**`).
     pub(crate) fn fixed_prefix(&self) -> Option<&str> {
-        let text = self.text.strip_suffix("/**").unwrap_or(&self.text);
+        let text = self.text.strip_suffix("/**").unwrap_or(&*self.text);
         let text = text.strip_suffix("/*").unwrap_or(text);
         (!text.contains(['*', '[', ']', '?', '^', '\\'])).then_some(text)
     }
@@ -175,7 +179,7 @@ fn compile(text: &str) -> Result<Shape, &'static str> {
         }
     }
     Ok(match (special, leading, trailing) {
-        (true, ..) => Shape::Glob(tokens),
+        (true, ..) => Shape::Glob(tokens.into()),
         (false, true, _) => Shape::Suffix,
         (false, false, true) => Shape::Prefix,
         (false, false, false) => Shape::Exact,
@@ -216,7 +220,7 @@ fn class(chars: &[char], mut at: usize) -> Result<(Token, usize), &'static str> 
     };
     loop {
         if chars.get(at) == Some(&']') && !ranges.is_empty() {
-            return Ok((Token::Class { negated, ranges }, at + 1));
+            return Ok((Token::Class(Box::new(Class { negated, ranges })), at + 1));
         }
         if let Some((named, next)) = named(chars, at) {
             ranges.extend(named?);
@@ -318,9 +322,9 @@ fn glob(tokens: &[Token], path: &str) -> bool {
                 Token::One => next[at + 1] |= here && c != '/',
                 Token::Star => next[at] |= here && c != '/',
                 Token::Rest => next[at] |= here,
-                Token::Class { negated, ranges } => {
-                    let within = ranges.iter().any(|(low, high)| (*low..=*high).contains(&c));
-                    next[at + 1] |= here && within != *negated;
+                Token::Class(class) => {
+                    let within = |(low, high): &(char, char)| (*low..=*high).contains(&c);
+                    next[at + 1] |= here && class.ranges.iter().any(within) != class.negated;
                 }
                 Token::Dirs => {
                     if here || inside[at] {
