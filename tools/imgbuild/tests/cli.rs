@@ -122,7 +122,7 @@ fn documents_that_cannot_be_used() {
             r#"{"schema":"slipway.release/v1","settings":{"imgbuild":{"tagg":["a"]}}}"#,
             "unknown_setting",
         ),
-        (r#"{"schema":"slipway.release/v1","settings":{"imgbuild":{"tag":"a"}}}"#, "bad_setting"),
+        (r#"{"schema":"slipway.release/v1","settings":{"imgbuild":{"tag":7}}}"#, "bad_setting"),
         (r#"{"schema":"slipway.release/v1","registry":7}"#, "bad_section"),
     ] {
         failed(tool(dir.path()).write_stdin(input), 3, code);
