@@ -202,29 +202,36 @@ fn settings_of_no_tool_are_told_once() {
 #[test]
 fn a_bad_value_of_the_document_is_no_wrong_command_line() {
     let place = tempfile::tempdir().unwrap();
+    std::fs::write(place.path().join("Dockerfile"), "FROM scratch\n").unwrap();
     for (name, key, value) in [
         ("imgbuild", "ulimit", json!("files=1")),
         ("imgbuild", "shm_size", json!("huge")),
         ("remote-swap", "parallel", json!("0")),
-        ("healthwait", "expect_json", json!("/a")),
+        ("healthwait", "jitter", json!("200%")),
     ] {
         let mut command = bare(name, place.path());
         if name == "remote-swap" {
-            command.args(["--host", "a@b.invalid", "--app", "a", "--image"]);
+            command.args(["--publish", "8000:5000", "--host", "a@b.invalid", "--image"]);
             command.arg(format!("r.invalid/a@sha256:{}", "0".repeat(64)));
+        }
+        if name == "healthwait" {
+            command.args(["tcp://127.0.0.1:1", "--timeout", "100ms"]);
         }
         let output = given(&mut command, name, key, &value);
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
-        if output.status.code() == Some(2) || output.status.code() == Some(3) {
-            assert_eq!(code(&output), "bad_setting", "{name}.{key}: {told}");
-            assert!(told.contains(&format!("settings.{name}.{key}")), "{told}");
-        }
+        assert_eq!(
+            (output.status.code(), code(&output).as_str()),
+            (Some(3), "bad_setting"),
+            "{told}"
+        );
+        assert!(told.contains(&format!("settings.{name}.{key}")), "{told}");
     }
 }
 
 #[test]
 fn a_wrong_variable_is_named() {
     let place = tempfile::tempdir().unwrap();
+    std::fs::write(place.path().join("Dockerfile"), "FROM scratch\n").unwrap();
     let mut command = bare("healthwait", place.path());
     command.args(["tcp://127.0.0.1:1"]).env("HEALTHWAIT_TIMEOUT", "soon");
     let output = slipway_tests::process::without_input(&mut command);

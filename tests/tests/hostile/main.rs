@@ -1,3 +1,6 @@
-//! Trees that somebody made to harm the machine which builds them.
+//! What somebody made to harm the machine that meets it.
 
 mod files;
+mod host;
+mod registry;
+mod sections;
