@@ -31,7 +31,7 @@ pub const TARGETS: &[Target] = &[
     ("file_transfer", file_transfer),
     ("file_names", file_names),
     ("archive_head", archive_head),
-    ("docker_config", docker_config),
+    ("build_docker_config", docker_config),
     ("ssh_keys", ssh_keys),
     ("build_flags", build_flags),
 ];
