@@ -21,6 +21,7 @@ pub fn targets() -> Vec<(&'static str, Target)> {
         slipway_ssh::fuzz::TARGETS,
         ecrlogin::fuzz::TARGETS,
         healthwait::fuzz::TARGETS,
+        imgbuild::fuzz::TARGETS,
         imgpush::fuzz::TARGETS,
         remote_swap::fuzz::TARGETS,
     ] {

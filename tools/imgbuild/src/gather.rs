@@ -1,15 +1,17 @@
 //! Learns what is known of the source: of git, of the CI server, of the Dockerfile.
 
 use std::env;
+use std::path::Path;
 
 use slipway_shell::Ui;
 
 use crate::ci;
+use crate::context::fingerprint;
 use crate::dockerfile::declares;
 use crate::error::Error;
 use crate::facts::{Facts, USUAL_TIME_ARG};
 use crate::git::{self, Found, Revision};
-use crate::names::Names;
+use crate::names::{Names, wants_state};
 use crate::options::Options;
 use crate::place::Place;
 use crate::plan::Dockerfile;
@@ -41,9 +43,21 @@ pub(crate) async fn gather(
     if options.require_clean {
         facts.require_clean(refused.as_deref())?;
     }
-    let names = Names::work_out(options, place, &dockerfile.path, facts.revision.as_ref())?;
+    let known = facts.revision.as_ref();
+    let state = match wants_state(options, place, known) {
+        Some(directory) => Some(state_of(directory, dockerfile).await?),
+        None => None,
+    };
+    let names = Names::work_out(options, place, known, state.as_deref())?;
     names.version().clone_into(&mut facts.version);
     Ok((names, facts))
+}
+
+/// The fingerprint of what is sent of a directory, taken off the runtime: it may be a large one.
+async fn state_of(directory: &Path, dockerfile: &Dockerfile) -> Result<String, Error> {
+    let (directory, rules) = (directory.to_owned(), dockerfile.rules.clone());
+    let walking = tokio::task::spawn_blocking(move || fingerprint(&directory, &rules));
+    walking.await.unwrap_or_else(|error| Err(Error::Build { why: error.to_string() }))
 }
 
 /// What git knows of the place, or why it does not answer, which ends nothing.

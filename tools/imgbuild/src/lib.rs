@@ -7,6 +7,7 @@
 //! people and an error that says what to do ([`trace`], [`diagnose`]).
 
 mod archive;
+mod beneath;
 mod build;
 mod cache;
 mod ci;
@@ -22,6 +23,8 @@ mod dockerfile;
 mod error;
 mod facts;
 mod flags;
+#[doc(hidden)]
+pub mod fuzz;
 mod gather;
 mod git;
 mod guest;
@@ -115,7 +118,7 @@ async fn image(
     let begun = Instant::now();
     let place = Place::of(&options.context)?;
     let dockerfile = plan::dockerfile(options, &place)?;
-    let mut job = job::read(options, &place, &dockerfile)?;
+    let mut job = job::read(options, &place, &dockerfile).await?;
     let guest = Guest::read(options)?;
     let config = DockerConfig::load()?;
     let ci = ci::Build::from_env(|name| std::env::var(name).ok());

@@ -1,9 +1,10 @@
 //! Where what is built comes from: a directory, a tar archive, or an address
 //! that the engine fetches itself.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+
+use slipway_untrusted::file::open_regular;
 
 use crate::archive;
 use crate::error::{Error, reason};
@@ -70,7 +71,7 @@ impl Place {
         if meta.is_file() {
             let mut head = Vec::with_capacity(archive::HEAD);
             let unreadable = |source| Error::Unreadable { path: path.clone(), source };
-            let file = File::open(&path).map_err(unreadable)?;
+            let file = open_regular(&path).map_err(unreadable)?;
             file.take(archive::HEAD as u64).read_to_end(&mut head).map_err(unreadable)?;
             if !archive::begins(&head) {
                 return Err(Error::NoArchive { path });

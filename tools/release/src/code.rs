@@ -104,7 +104,7 @@ codes! {
     BuildSecretMissing "build_secret_missing" FAILED,
     /// A step of the build failed.
     BuildFailed "build_failed" FAILED,
-    /// The image of a FROM line cannot be had.
+    /// The image of a FROM line, or the Dockerfile's frontend, cannot be had from a registry that answers.
     BaseImageUnavailable "base_image_unavailable" FAILED,
 
     /// No engine answers at the socket or address.

@@ -74,18 +74,27 @@ limits! {
     KNOWN_HOSTS = 8 * MIB, "the file of known host keys", "`file_too_large`";
     /// A file of environment variables.
     ENV_FILE = MIB, "the env file", "`file_too_large`";
-    /// A secret of a build; the limit is BuildKit's own (500 KB).
-    BUILD_SECRET = 500_000, "the build secret", "`file_too_large`";
+    /// A secret of a build; the limit is BuildKit's own (`MaxSecretSize`, which it calls 500 KB).
+    BUILD_SECRET = 500 * KIB, "the build secret", "`build_secret_missing`";
+    /// One message between a build step and an SSH agent; the limit is OpenSSH's own.
+    AGENT_MESSAGE = 256 * KIB, "a message of the SSH agent", "the step's connection to the agent ends";
     /// Docker's `config.json`.
     DOCKER_CONFIG = MIB, "Docker's configuration", "`docker_config_failed`";
     /// The answer of a credential helper, or of another small program.
     PROGRAM_OUTPUT = MIB, "the program's output", "the program is stopped; the error of what it was for";
+    /// A variable in which a CI server tells of its build.
+    CI_VARIABLE = 4 * KIB, "a variable of the CI server", "it counts as not set";
     /// What git prints.
     GIT_OUTPUT = 8 * MIB, "git's output", "git is stopped; the revision counts as unknown, with a warning";
     /// A file of certificates.
     CERTIFICATES = 4 * MIB, "the file of certificates", "`file_too_large`";
     /// A whole answer of an engine, such as a list of containers.
     ENGINE_ANSWER = 16 * MIB, "the engine's answer", "`engine_error`";
+    /// One message of BuildKit's account of a build: a megabyte of a step's output, and what goes
+    /// with it. Docker's own client takes as much.
+    BUILD_STATUS = 16 * MIB, "a message of the builder", "the rest of the account is not shown";
+    /// The metadata of one request of the builder: the rules of the largest ignore file, encoded.
+    BUILD_METADATA = 64 * MIB, "the rules that the builder passes on", "`build_failed`";
     /// An answer of an engine about one thing, such as a container; or one line or message in a
     /// stream of it.
     ENGINE_MESSAGE = MIB, "a message of the engine", "`engine_error`";
