@@ -1,0 +1,3 @@
+//! Trees that somebody made to harm the machine which builds them.
+
+mod repository;
