@@ -302,7 +302,7 @@ impl From<Error> for Failure {
             _ => {}
         }
         if let Error::NotClean { changes } = &error {
-            failure = failure.evidence(json!({ "files": changes.first, "count": changes.count }));
+            failure = failure.evidence(json!({ "files": changes.names(), "count": changes.count }));
         }
         if let Error::Step { step } = &error {
             failure = failure.evidence(json!({

@@ -35,6 +35,7 @@ mod needs;
 mod options;
 mod place;
 mod plan;
+mod program;
 mod progress;
 mod pushed;
 mod remote;

@@ -80,8 +80,10 @@ limits! {
     DOCKER_CONFIG = MIB, "Docker's configuration", "`docker_config_failed`";
     /// The answer of a credential helper, or of another small program.
     PROGRAM_OUTPUT = MIB, "the program's output", "the program is stopped; the error of what it was for";
-    /// What git prints.
+    /// What git prints; of lists, one entry.
     GIT_OUTPUT = 8 * MIB, "git's output", "git is stopped; the revision counts as unknown, with a warning";
+    /// A small file of a repository's, such as its configuration.
+    GIT_FILE = MIB, "the file of git's", "the revision counts as unknown, with a warning";
     /// A file of certificates.
     CERTIFICATES = 4 * MIB, "the file of certificates", "`file_too_large`";
     /// A whole answer of an engine, such as a list of containers.
