@@ -24,6 +24,14 @@ unit:
 check:
     cargo fmt --all --check && cargo clippy --locked --workspace --all-targets -- -D warnings
 
+# What may be depended on: licences, sources, versions (`just deny advisories` asks for advisories, too)
+deny *ARGS:
+    sh tests/deny.sh {{ARGS}}
+
+# Fuzz the parsers of what comes from outside, 600 seconds each, or SECONDS TARGET…
+fuzz *ARGS:
+    sh tests/fuzz/run.sh {{ARGS}}
+
 # The tools as they are shipped, in target/release
 release:
     cargo build --locked --release

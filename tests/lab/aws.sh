@@ -9,7 +9,7 @@ moto_place() {
     VENV=$CACHE/venv-$python-$pins
 }
 
-# Of moto's "server" extra only these are needed for ECR and STS; all versions are pinned in requirements.txt.
+# Of moto's "server" extra only these are needed for ECR and STS; all versions are pinned in requirements.txt, by hash.
 moto_install() {
     moto_place
     [ ! -e "$VENV/complete" ] || return 0
@@ -22,7 +22,7 @@ moto_download() {
     rm -rf -- "$VENV"
     {
         "${AS_OWNER[@]}" /usr/bin/python3 -m venv "$VENV"
-        "${AS_OWNER[@]}" "$VENV/bin/pip" install --disable-pip-version-check --no-input --requirement "$LAB_SOURCE/requirements.txt"
+        "${AS_OWNER[@]}" "$VENV/bin/pip" install --disable-pip-version-check --no-input --require-hashes --requirement "$LAB_SOURCE/requirements.txt"
         "${AS_OWNER[@]}" touch "$VENV/complete"
     } >>"$LOG/install.log" 2>&1
 }

@@ -3,6 +3,7 @@
 //! The binaries are those that `tests/run.sh` has just built, in `SLIPWAY_BIN_DIR`; the lab is the
 //! one that it has started, whose addresses it exports. Without them a test fails and says so.
 
+pub mod fuzz;
 pub mod lab;
 pub mod load;
 pub mod podman;

@@ -1,12 +1,8 @@
 //! The options of ecrlogin.
 
-use std::borrow::Cow;
-use std::fmt;
-
 use clap::{Args, ValueEnum};
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::de::{SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use slipway_shell::Span;
 
 use crate::docker::host_of;
@@ -23,48 +19,57 @@ use crate::host::target;
 pub struct Options {
     /// What to do
     #[arg(value_name = "COMMAND", value_enum, default_value_t = Command::Login)]
+    #[schemars(extend("x-trust" = "command-line"))]
     pub command: Command,
 
     /// A registry's host name, from which account, region and endpoints follow; also
     /// public.ecr.aws. The first is the image's (repeatable)
     #[arg(long, value_name = "HOST")]
-    #[serde(deserialize_with = "one_or_more")]
-    #[schemars(with = "OneOrMore")]
+    #[schemars(extend("x-trust" = "document"))]
     pub registry: Vec<String>,
     /// The AWS account whose registry is meant (repeatable) [default: the caller's]
     #[arg(long, value_name = "ACCOUNT")]
-    #[serde(deserialize_with = "one_or_more")]
-    #[schemars(with = "OneOrMore")]
+    #[schemars(extend("x-trust" = "document"))]
     pub registry_id: Vec<String>,
     /// The AWS region [default: of the host name, else AWS_REGION, the profile, the instance]
     #[arg(long)]
+    #[schemars(extend("x-trust" = "document"))]
     pub region: Option<String>,
     /// The profile in the shared AWS configuration files; goes before keys in the environment
     #[arg(long)]
+    #[schemars(extend("x-trust" = "command-line"))]
     pub profile: Option<String>,
     /// A role to assume with the credentials that were found
     #[arg(long, value_name = "ARN")]
+    #[schemars(extend("x-trust" = "command-line"))]
     pub assume_role: Option<String>,
     /// What the role's session is called in CloudTrail
     #[arg(long, value_name = "NAME", default_value = SESSION)]
+    #[schemars(extend("x-trust" = "command-line"))]
     pub session_name: String,
     /// The external id that the role's trust policy asks for
     #[arg(long, value_name = "ID")]
+    #[schemars(extend("x-trust" = "command-line"))]
     pub external_id: Option<String>,
     /// The URL of the ECR API [default: AWS_ENDPOINT_URL, else that of the region]
     #[arg(long, value_name = "URL")]
+    #[schemars(extend("x-trust" = "command-line"))]
     pub endpoint_url: Option<String>,
     /// The repository that later tools push to [default: the image's name]
     #[arg(long, value_name = "NAME")]
+    #[schemars(extend("x-trust" = "document"))]
     pub repository: Option<String>,
     /// Create the repository if it does not exist
     #[arg(long)]
+    #[schemars(extend("x-trust" = "document"))]
     pub ensure_repository: bool,
     /// Keep the token that the document brings if it is valid for that long yet
     #[arg(long, value_name = "DURATION")]
+    #[schemars(extend("x-trust" = "document"))]
     pub min_validity: Option<Span>,
     /// What to print
     #[arg(long, value_enum, default_value_t = Format::Document)]
+    #[schemars(extend("x-trust" = "command-line"))]
     pub format: Format,
     /// Keep the token on this machine, and use one that is kept for the first half of its life;
     /// Docker's credential helper does so unless this is false
@@ -76,28 +81,36 @@ pub struct Options {
         default_missing_value = "true",
         hide_possible_values = true
     )]
+    #[schemars(extend("x-trust" = "command-line"))]
     pub cache: Option<bool>,
     /// The deadline for all of it
     #[arg(long, value_name = "DURATION", default_value_t = Span::secs(30))]
+    #[schemars(extend("x-trust" = "document"))]
     pub timeout: Span,
 
     /// With --ensure-repository: no tag may be moved to another image
     #[arg(long, help_heading = "Repository")]
+    #[schemars(extend("x-trust" = "document"))]
     pub immutable_tags: bool,
     /// With --ensure-repository: each image is scanned for known weaknesses when it is pushed
     #[arg(long, help_heading = "Repository")]
+    #[schemars(extend("x-trust" = "document"))]
     pub scan_on_push: bool,
     /// With --ensure-repository: which images expire, as the JSON text of a lifecycle policy
     #[arg(long, value_name = "FILE", help_heading = "Repository")]
+    #[schemars(extend("x-trust" = "path"))]
     pub lifecycle_policy: Option<String>,
     /// With --ensure-repository: how images are encrypted, aes256, kms[:KEY] or kms-dsse[:KEY]
     #[arg(long, value_name = "KIND", help_heading = "Repository")]
+    #[schemars(extend("x-trust" = "document"))]
     pub encryption: Option<String>,
     /// With --ensure-repository: a resource tag of the repository (repeatable)
     #[arg(long, value_name = "KEY=VALUE", help_heading = "Repository")]
+    #[schemars(extend("x-trust" = "document"))]
     pub tag: Vec<String>,
     /// Change what differs from that in a repository that exists, instead of telling it only
     #[arg(long, help_heading = "Repository")]
+    #[schemars(extend("x-trust" = "command-line"))]
     pub reconcile: bool,
 
     /// Log Docker in, too, as `docker login` does; DIR is where its config.json is, `default` is
@@ -110,9 +123,11 @@ pub struct Options {
         default_missing_value = DEFAULT_DIRECTORY,
         help_heading = "Docker"
     )]
+    #[schemars(extend("x-trust" = "command-line"))]
     pub docker_config: Option<String>,
     /// Where install-helper links docker-credential-ecrlogin [default: where ecrlogin is]
     #[arg(long, value_name = "DIR", help_heading = "Docker")]
+    #[schemars(extend("x-trust" = "command-line"))]
     pub helper_dir: Option<String>,
 }
 
@@ -185,72 +200,5 @@ impl Format {
             Self::DockerCredential => "docker-credential",
             Self::Env => "env",
         }
-    }
-}
-
-/// The schema of a list that one text may stand for.
-struct OneOrMore;
-
-impl JsonSchema for OneOrMore {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        "OneOrMore".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "type": ["array", "string"],
-            "items": { "type": "string" },
-        })
-    }
-}
-
-/// Reads a list, or one text as a list of one: these options took one value once.
-fn one_or_more<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    struct Texts;
-
-    impl<'de> Visitor<'de> for Texts {
-        type Value = Vec<String>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a text or a list of texts")
-        }
-
-        fn visit_str<E>(self, text: &str) -> Result<Vec<String>, E> {
-            Ok(vec![text.to_owned()])
-        }
-
-        fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Vec<String>, A::Error> {
-            let mut texts = Vec::new();
-            while let Some(text) = items.next_element()? {
-                texts.push(text);
-            }
-            Ok(texts)
-        }
-
-        // What was an option without a value.
-        fn visit_unit<E>(self) -> Result<Vec<String>, E> {
-            Ok(Vec::new())
-        }
-    }
-
-    deserializer.deserialize_any(Texts)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_list_may_be_one_text() {
-        let read = |text: &str| one_or_more(&mut serde_json::Deserializer::from_str(text));
-        assert_eq!(read(r#""a""#).unwrap(), ["a"]);
-        assert_eq!(read(r#"["a","b"]"#).unwrap(), ["a", "b"]);
-        assert!(read("null").unwrap().is_empty());
-        let error = read("7").unwrap_err().to_string();
-        assert!(error.contains("a text or a list of texts"), "{error}");
     }
 }

@@ -32,7 +32,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use slipway_release::{Document, Failure, Health};
-use slipway_shell::{Context, Step, Tool};
+use slipway_shell::{Context, Step, Tool, TrustFacts};
 use tokio::time::{Instant, timeout};
 
 use board::Board;
@@ -63,6 +63,17 @@ impl Tool for HealthWait {
     /// For the command that runs when all is healthy; to write down what was seen takes no time.
     const GRACE: Duration = Duration::from_secs(9);
     type Options = Options;
+
+    fn trust_facts(
+        options: &Options,
+        _document: &Document,
+        from_document: &dyn Fn(&str) -> bool,
+    ) -> TrustFacts {
+        TrustFacts {
+            known_destination: !options.target.is_empty() && !from_document("target"),
+            from_elsewhere: options.via.is_some(),
+        }
+    }
 
     async fn run(
         options: Options,

@@ -36,7 +36,7 @@ impl<'a> Progress<'a> {
     pub(crate) fn take(&mut self, report: StatusResponse) {
         let view = &mut self.view;
         self.trace.apply(report, &mut |event| match view {
-            View::Lines { lines, ui } => lines.show(&event, &mut |line| ui.raw(&line)),
+            View::Lines { lines, ui } => lines.show(&event, &mut |line| ui.line(&line)),
             View::Tree(tree) => tree.show(&event),
         });
     }
@@ -110,7 +110,7 @@ struct Tree<'a> {
 impl Tree<'_> {
     fn show(&mut self, event: &Event<'_>) {
         let (at, step, what) = match event {
-            Event::Warning(text) => return self.ui.raw(&format!("  warning: {text}")),
+            Event::Warning(text) => return self.ui.line(&format!("  warning: {text}")),
             Event::Step { at, step, what } => (*at, *step, what),
         };
         match what {
@@ -138,9 +138,9 @@ impl Tree<'_> {
         if step.internal && !failed && !slow(step) {
             return;
         }
-        self.ui.raw(&format!("  {} {}", step.name(), end_of(step)));
+        self.ui.line(&format!("  {} {}", step.name(), end_of(step)));
         for line in step.tail().iter().filter(|_| failed) {
-            self.ui.raw(&format!("    | {line}"));
+            self.ui.line(&format!("    | {line}"));
         }
     }
 }

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::expected::{expected, list_for_object};
 use crate::format::format;
 use crate::{Code, ErrorSection, Failure, exit};
 
@@ -162,7 +163,7 @@ impl Document {
             {
                 Ok(Self(object))
             }
-            Some(found) => Err(DocumentError::Schema { found: format(found.get(), false) }),
+            Some(found) => Err(DocumentError::Schema { found: short(&format(found.get(), false)) }),
             None => Err(DocumentError::Schema { found: "none".to_owned() }),
         }
     }
@@ -172,7 +173,7 @@ impl Document {
     /// # Errors
     /// When the section does not have its form.
     pub fn get<S: Section>(&self) -> Result<Option<S>, DocumentError> {
-        self.read(S::NAME)
+        self.read_section(S::NAME)
     }
 
     /// A section that the tool cannot do without.
@@ -185,12 +186,31 @@ impl Document {
 
     fn read<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, DocumentError> {
         let Some(text) = self.0.get(name) else { return Ok(None) };
+        let at = |inner: &str| match inner {
+            "" | "." => name.to_owned(),
+            inner => format!("{name}.{}", inner.trim_start_matches('.')),
+        };
         let mut parser = serde_json::Deserializer::from_str(text.get());
-        serde_path_to_error::deserialize(&mut parser).map_err(|error| {
-            let inner = error.path().to_string();
-            let path = if inner == "." { name.to_owned() } else { format!("{name}.{inner}") };
-            DocumentError::Section { path, reason: error.inner().to_string() }
+        serde_path_to_error::deserialize(&mut parser).map_err(|error| DocumentError::Section {
+            path: at(&error.path().to_string()),
+            reason: expected(error.inner()),
         })
+    }
+
+    fn read_section<T: Serialize + DeserializeOwned>(
+        &self,
+        name: &str,
+    ) -> Result<Option<T>, DocumentError> {
+        let section: Option<T> = self.read(name)?;
+        let given = self.0.get(name).and_then(|text| serde_json::from_str(text.get()).ok());
+        if let (Some(section), Some(given)) = (&section, given)
+            && let Ok(read) = serde_json::to_value(section)
+            && let Some(inner) = list_for_object(&given, &read)
+        {
+            let path = format!("{name}{inner}");
+            return Err(DocumentError::Section { path, reason: "expected an object".to_owned() });
+        }
+        Ok(section)
     }
 
     /// Writes a tool's own section. Of an older section of that name the fields that the tool
@@ -225,8 +245,17 @@ impl Document {
         let Some(own) = all.get(tool) else { return Ok(IndexMap::new()) };
         serde_json::from_str(own.get()).map_err(|error| DocumentError::Section {
             path: format!("settings.{tool}"),
-            reason: error.to_string(),
+            reason: expected(&error),
         })
+    }
+
+    /// The names below `settings`: those of the tools, if nobody misspelt one.
+    ///
+    /// # Errors
+    /// When `settings` is not an object.
+    pub fn settings_tools(&self) -> Result<Vec<String>, DocumentError> {
+        let all: IndexMap<String, Box<RawValue>> = self.read("settings")?.unwrap_or_default();
+        Ok(all.into_keys().collect())
     }
 
     /// The exit code of the error that the document carries, if it carries one. An error without
@@ -290,6 +319,12 @@ fn without_others(registry: &mut RawObject) -> bool {
 /// serialization, so that the fallback is never taken.
 fn raw<T: Serialize + ?Sized>(value: &T) -> Box<RawValue> {
     serde_json::value::to_raw_value(value).unwrap_or_else(|_| RawValue::NULL.to_owned())
+}
+
+/// The head of a text that should have been short.
+fn short(text: &str) -> String {
+    let head: String = text.chars().take(64).collect();
+    if head.len() < text.len() { format!("{head}…") } else { head }
 }
 
 fn without_nulls(value: Value) -> Value {
@@ -403,6 +438,32 @@ mod tests {
             r#"{"schema":"slipway.release/v1","registry":{"others":[{"host":"a","x":1.0e2}]}}"#;
         let written = parse(plain).unwrap().write(false, false);
         assert!(!written.withheld && written.text.trim_end() == plain, "{written:?}");
+    }
+
+    #[test]
+    fn a_section_of_another_form_is_told_without_what_it_holds() {
+        let read = |sections: &str| {
+            let document =
+                parse(&format!(r#"{{"schema":"slipway.release/v1",{sections}}}"#)).unwrap();
+            let image = document.get::<Image>().map(|_| ());
+            let error = image.and_then(|()| document.get::<Registry>().map(|_| ())).unwrap_err();
+            error.to_string()
+        };
+        for (sections, told) in [
+            (r#""registry":"hunter2""#, "registry is not usable: expected an object"),
+            (
+                r#""registry":{"password":87654321}"#,
+                "registry.password is not usable: expected a text",
+            ),
+            (r#""image":[]"#, "image is not usable: expected an object"),
+            (r#""image":["app",null]"#, "image is not usable: expected an object"),
+            (
+                r#""registry":{"others":[["a"]]}"#,
+                "registry.others[0] is not usable: expected an object",
+            ),
+        ] {
+            assert_eq!(read(sections), format!("the document's {told}"));
+        }
     }
 
     #[test]

@@ -22,12 +22,19 @@ pub struct Failure {
 }
 
 impl Failure {
+    /// The longest message, in characters: many a cause from outside has no end.
+    const MESSAGE: usize = 4000;
+
     /// A failure of this code, with the exit code that belongs to it. Line breaks in the message
     /// become spaces, since many a cause from outside has some.
     #[must_use]
     pub fn new(code: Code, message: impl AsRef<str>) -> Self {
         let lines = message.as_ref().lines().map(str::trim);
         let message = lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
+        let message = match message.char_indices().nth(Self::MESSAGE) {
+            Some((end, _)) => format!("{}… ({} bytes more)", &message[..end], message.len() - end),
+            None => message,
+        };
         Self { code, exit: code.exit(), message, hint: None, retryable: false, evidence: None }
     }
 
@@ -64,5 +71,17 @@ impl Failure {
             retryable: self.retryable,
             evidence: self.evidence.clone(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_one_line_of_bounded_length() {
+        assert_eq!(Failure::new(Code::Internal, " a \n\n b").message, "a b");
+        let long = Failure::new(Code::Internal, "ü".repeat(5000)).message;
+        assert!(long.ends_with("ü… (2000 bytes more)") && long.len() < 8100, "{}", long.len());
     }
 }

@@ -7,8 +7,12 @@
 //!
 //! `docs/contract.md` says the same for people.
 
+/// The five tools, in the order of the pipe.
+pub const TOOLS: [&str; 5] = ["imgbuild", "ecrlogin", "imgpush", "remote-swap", "healthwait"];
+
 mod code;
 mod document;
+mod expected;
 mod failure;
 mod format;
 mod lock;
@@ -20,6 +24,7 @@ mod status;
 
 pub use code::{Code, exit};
 pub use document::{Document, DocumentError, SCHEMA, Section, Written};
+pub use expected::expected;
 pub use failure::Failure;
 pub use lock::{HostLock, Lock};
 pub use plan::{HostPlan, Plan, PlanStep};

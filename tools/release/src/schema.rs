@@ -54,6 +54,7 @@ pub fn schema(tools: &[SettingsSchema]) -> Value {
     if let Some(definitions) = root.get_mut("$defs").and_then(Value::as_object_mut) {
         for definition in definitions.values_mut() {
             relax(definition);
+            take_one_for_a_list(definition);
         }
     }
     root
@@ -64,4 +65,17 @@ pub fn schema(tools: &[SettingsSchema]) -> Value {
 fn relax(definition: &mut Value) {
     let Some(definition) = definition.as_object_mut() else { return };
     definition.remove("required");
+}
+
+/// In settings one text may stand for a list of one.
+fn take_one_for_a_list(definition: &mut Value) {
+    let Some(properties) = definition.get_mut("properties").and_then(Value::as_object_mut) else {
+        return;
+    };
+    for option in properties.values_mut().filter(|it| it.get("x-trust").is_some()) {
+        let texts = option.pointer("/items/type").is_some_and(|it| it == "string");
+        if texts && option["type"] == "array" {
+            option["type"] = json!(["array", "string"]);
+        }
+    }
 }

@@ -169,7 +169,7 @@ impl<'a, H: Host> Swap<'a, H> {
             // The release command's output was told as it came.
             if seen.phase != release_command::PHASE {
                 for line in seen.last_lines(&job.scrub) {
-                    ui.raw(&format!("  | {line}"));
+                    ui.line(&format!("  | {line}"));
                 }
             }
             failure.evidence = Some(seen.value(place, &job.scrub));

@@ -85,7 +85,7 @@ async fn ended<H: Host>(
     ui: &Ui,
     limit: Duration,
 ) -> Result<(), TaskFailed> {
-    let tell = |line: &str| ui.raw(&format!("  | {}", job.scrub.text(line)));
+    let tell = |line: &str| ui.line(&format!("  | {}", job.scrub.text(line)));
     let mut told = Vec::new();
     let last = {
         let mut each = |line: String| {

@@ -14,6 +14,7 @@ mod run;
 mod size;
 mod speak;
 mod tip;
+mod trust;
 mod ui;
 
 pub use cache::{cache_directory, create_private, replace_private};
@@ -25,4 +26,5 @@ pub use size::size;
 pub use slipway_release::{Code, Document, Failure, exit};
 pub use speak::{Reply, speak};
 pub use tokio_util::sync::CancellationToken;
+pub use trust::TrustFacts;
 pub use ui::{Line, Step, Ui};

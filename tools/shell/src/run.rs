@@ -5,9 +5,11 @@ use std::cell::{Cell, OnceCell};
 use std::ffi::OsString;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use clap::Args;
+use clap::error::{ContextKind, ContextValue};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -15,9 +17,9 @@ use slipway_release::{Code, Document, Failure, SettingsSchema, exit, schema};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::options::{CommandLine, command};
+use crate::options::{CommandLine, Joined, command, variable, warn_of_strangers};
 use crate::tip::tip;
-use crate::{Input, Output, OutputKind, Ui};
+use crate::{Input, Output, OutputKind, TrustFacts, Ui};
 
 /// One tool.
 pub trait Tool {
@@ -36,6 +38,15 @@ pub trait Tool {
     /// and decides the exit code whatever comes of that work.
     fn works_after_errors(_given: &Self::Options) -> bool {
         false
+    }
+
+    /// What the rule of trust has to know of these options, some of which the document decided.
+    fn trust_facts(
+        _options: &Self::Options,
+        _document: &Document,
+        _from_document: &dyn Fn(&str) -> bool,
+    ) -> TrustFacts {
+        TrustFacts::default()
     }
 
     /// Does the tool's step, and writes its section into the document. A section set before a
@@ -110,6 +121,7 @@ impl Streams {
 /// Runs a tool as this process.
 #[must_use]
 pub fn main<T: Tool>() -> ExitCode {
+    quiet_panics();
     ExitCode::from(run::<T>(std::env::args_os(), Streams::of_process(T::NAME)))
 }
 
@@ -203,8 +215,16 @@ async fn work<T: Tool>(
         (Some(line), None) => line,
         (None, None) => return Ok(End::Done),
     };
-    let done = match line.options(document) {
-        Ok(options) => run_until_signalled::<T>(options, document, context, &mut signalled).await,
+    warn_of_strangers(document, T::NAME, &context.ui);
+    let facts = |options: &T::Options, from_document: &dyn Fn(&str) -> bool| {
+        T::trust_facts(options, document, from_document)
+    };
+    let done = match line.options(document, facts) {
+        Ok(Joined { options, origins }) => {
+            run_until_signalled::<T>(options, document, context, &mut signalled)
+                .await
+                .map_err(|failure| origins.told(failure))
+        }
         Err(failure) => Err(failure),
     };
     match (earlier, done) {
@@ -271,9 +291,23 @@ pub(crate) fn guarded<R>(work: impl Future<Output = Result<R, Failure>>) -> Resu
     // Not waited for: a name look-up in the background must not hold up the end.
     runtime.shutdown_background();
     end.unwrap_or_else(|panic| {
-        Err(Failure::new(Code::Internal, format!("a defect of the tool: {}", text_of(&*panic)))
+        let place = PANICKED_AT.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let place = place.map(|place| format!(" at {place}")).unwrap_or_default();
+        let message = format!("a defect of the tool{place}: {}", text_of(&*panic));
+        Err(Failure::new(Code::Internal, message)
             .hint("please report it with the command line that led to it"))
     })
+}
+
+/// Where the last panic was. It is told with the failure that it becomes.
+static PANICKED_AT: Mutex<Option<String>> = Mutex::new(None);
+
+/// Leaves the telling of panics to the failures that they become: only [`Ui`] writes to stderr.
+pub(crate) fn quiet_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string);
+        *PANICKED_AT.lock().unwrap_or_else(PoisonError::into_inner) = place;
+    }));
 }
 
 fn text_of(panic: &(dyn Any + Send)) -> &str {
@@ -324,6 +358,7 @@ fn usage<T: Tool>(error: &clap::Error, args: &[OsString], streams: Streams) -> u
     let message = text.lines().next().unwrap_or_default();
     let message = message.strip_prefix("error: ").unwrap_or(message);
     let command = command::<T::Options>(T::NAME, T::VERSION);
+    let message = by_variable(message, error, &command, args, T::NAME);
     let hint = tip(error, &command, args).unwrap_or_else(|| help_hint(T::NAME));
     let failure = Failure::new(Code::Usage, message).hint(hint);
     if streams.output.kind() == OutputKind::Terminal {
@@ -340,6 +375,34 @@ fn usage<T: Tool>(error: &clap::Error, args: &[OsString], streams: Streams) -> u
         Ok(End::Done) | Err(_) => Err(failure),
     };
     finish(T::NAME, document, end, streams.output, &streams.ui, false)
+}
+
+/// The message, with the variable in the place of a flag that nobody gave.
+fn by_variable(
+    message: &str,
+    error: &clap::Error,
+    command: &clap::Command,
+    args: &[OsString],
+    tool: &str,
+) -> String {
+    let Some(ContextValue::String(named)) = error.get(ContextKind::InvalidArg) else {
+        return message.to_owned();
+    };
+    let long = named.trim_start_matches("--").split([' ', '=', '[']).next().unwrap_or_default();
+    let option = command.get_arguments().find(|arg| arg.get_long() == Some(long));
+    let short = option.and_then(clap::Arg::get_short).map(|short| format!("-{short}"));
+    let given = args.iter().skip(1).filter_map(|arg| arg.to_str()).any(|arg| {
+        arg == format!("--{long}")
+            || arg.starts_with(&format!("--{long}="))
+            || short.as_ref().is_some_and(|short| !arg.starts_with("--") && arg.starts_with(short))
+    });
+    let variable = option
+        .and_then(clap::Arg::get_env)
+        .map_or_else(|| variable(tool, long), |name| name.to_string_lossy().into_owned());
+    if given || option.is_none() || std::env::var_os(&variable).is_none() {
+        return message.to_owned();
+    }
+    message.replace(&format!("'{named}'"), &format!("the variable {variable}"))
 }
 
 fn help_hint(tool: &str) -> String {

@@ -4,9 +4,10 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use slipway_release::{Code, Failure, exit};
+use slipway_untrusted::clean_line;
 
 use crate::options::CommandLine;
-use crate::run::guarded;
+use crate::run::{guarded, quiet_panics};
 use crate::{Output, Tool, Ui};
 
 /// What a tool answers in the protocol of another program.
@@ -25,11 +26,12 @@ pub struct Reply {
 pub fn speak<T: Tool>(
     work: impl AsyncFnOnce(T::Options, &Ui) -> Result<Reply, Failure>,
 ) -> ExitCode {
+    quiet_panics();
     let ui = Ui::from_stderr(T::NAME);
     let reply = options::<T>().and_then(|options| guarded(work(options, &ui)));
     let reply = reply.unwrap_or_else(|failure| {
         ui.failure(&failure);
-        Reply { text: format!("{}\n", failure.message), success: false }
+        Reply { text: format!("{}\n", clean_line(&failure.message)), success: false }
     });
     // A caller that has gone needs no answer.
     let written = Output::from_stdout().text(&reply.text).is_ok();

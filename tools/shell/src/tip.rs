@@ -18,7 +18,9 @@ pub(crate) fn tip(error: &Error, command: &Command, args: &[OsString]) -> Option
     if let Some(option) = meant_for(error, command, args) {
         return Some(format!("the value of {option} is written with an equals sign: {option}=…"));
     }
-    if let Some(tip) = text.lines().find_map(|line| line.trim().strip_prefix("tip: ")) {
+    let tips = text.lines().filter_map(|line| line.trim().strip_prefix("tip: "));
+    // What is behind `--` may be a command that is run: nobody who misspelt an option means that.
+    if let Some(tip) = tips.into_iter().find(|tip| !tip.contains("'-- ")) {
         return Some(tip.to_owned());
     }
     match error.get(ContextKind::ValidValue) {
@@ -52,9 +54,10 @@ mod tests {
     use super::*;
     use crate::options::CommandLine;
     use clap::Args;
+    use schemars::JsonSchema;
     use serde::{Deserialize, Serialize};
 
-    #[derive(Args, Serialize, Deserialize)]
+    #[derive(Args, Serialize, Deserialize, JsonSchema)]
     struct Options {
         #[arg(value_parser = ["go", "stop"], default_value = "go")]
         action: String,

@@ -2,6 +2,9 @@
 //!
 //! On a terminal a step is a live line; elsewhere it is one line when it starts and one when it
 //! is done, since a bar in a build log is noise.
+//!
+//! Whatever is said here is cleaned and bounded here, whoever says it: a line may hold text from a
+//! container, a registry or a repository, and a terminal obeys some of that.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use slipway_release::Failure;
+use slipway_untrusted::clean_line;
 
 /// The one writer to stderr. Clones write to the same place.
 #[derive(Clone)]
@@ -48,7 +52,7 @@ impl Ui {
 
     /// One line, after the tool's name.
     pub fn say(&self, text: &str) {
-        self.raw(&format!("{}: {text}", self.tool));
+        self.line(&format!("{}: {text}", self.tool));
     }
 
     /// One line of warning: the work goes on.
@@ -56,8 +60,9 @@ impl Ui {
         self.say(&format!("warning: {text}"));
     }
 
-    /// One line as it is, above the live lines if there are any.
-    pub fn raw(&self, line: &str) {
+    /// One line without the tool's name, above the live lines if there are any.
+    pub fn line(&self, line: &str) {
+        let line = clean_line(line);
         // A writer that fails, as a closed stderr does, is no reason to stop the work.
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         let lines = shared.lines.clone();
@@ -73,7 +78,7 @@ impl Ui {
     /// Begins a step: `label` says what is being done, such as `pushing web:1.2`.
     #[must_use]
     pub fn step(&self, label: impl Into<String>) -> Step {
-        let label = label.into();
+        let label = clean_line(&label.into()).into_owned();
         let lines = self.lines();
         if lines.is_none() {
             self.say(&label);
@@ -125,7 +130,7 @@ impl Step {
     /// Shows how far it is, on a terminal only.
     pub fn update(&self, text: impl Into<String>) {
         if let Some(bar) = &self.bar {
-            bar.set_message(text.into());
+            bar.set_message(clean_line(&text.into()).into_owned());
         }
     }
 
@@ -145,7 +150,8 @@ impl Step {
             bar.enable_steady_tick(Duration::from_millis(100));
             bar
         });
-        let line = Line { ui: self.ui.clone(), label: label.into(), bar };
+        let label = clean_line(&label.into()).into_owned();
+        let line = Line { ui: self.ui.clone(), label, bar };
         line.update("");
         line
     }
@@ -181,7 +187,8 @@ impl Line {
     /// Shows what it does, behind its label.
     pub fn update(&self, text: &str) {
         if let Some(bar) = &self.bar {
-            let text = if text.is_empty() { String::new() } else { format!(" | {text}") };
+            let text =
+                if text.is_empty() { String::new() } else { format!(" | {}", clean_line(text)) };
             bar.set_message(format!("{}{text}", self.label));
         }
     }

@@ -11,4 +11,4 @@ pub mod limit;
 mod text;
 
 pub use limit::{Gather, Limit, TooLarge};
-pub use text::{LINE, Untrusted, clean, clean_line};
+pub use text::{LINE, Untrusted, clean, clean_line, obeyed};

@@ -109,8 +109,9 @@ pub fn clean_line(text: &str) -> Cow<'_, str> {
     Cow::Owned(format!("{}… ({left} bytes more)", &shown[..end]))
 }
 
-/// Whether a terminal does something else with this character than to show it.
-fn obeyed(c: char) -> bool {
+/// Whether a terminal does something else with this character than to show it. Each is below U+10000.
+#[must_use]
+pub fn obeyed(c: char) -> bool {
     match c {
         '\t' => false,
         '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => true,

@@ -111,7 +111,7 @@ where
 {
     let take = |message: &Message| {
         if let Some(text) = &message.stream {
-            report.take(text, &mut |line| ui.raw(line));
+            report.take(text, &mut |line| ui.line(line));
             if let Some(step) = &report.step {
                 live.update(format!("{}/{} {}", step.number, step.of, step.text));
             }
