@@ -13,6 +13,7 @@ pub type Target = fn(&[u8]);
 pub fn targets() -> Vec<(&'static str, Target)> {
     let mut targets: Vec<(&'static str, Target)> =
         vec![("document", document), ("shown_text", shown_text)];
+    targets.extend_from_slice(imgbuild::fuzz::TARGETS);
     targets.sort_unstable_by_key(|(name, _)| *name);
     targets
 }

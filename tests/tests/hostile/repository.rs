@@ -579,3 +579,32 @@ fn the_filter_of_the_caller_runs() {
         fs::write(marks.join("clean"), "").unwrap();
     }
 }
+
+#[test]
+fn an_address_is_asked_for_outside_of_the_working_directory() {
+    let work = Work::new("address");
+    work.commit();
+    let repository = work.path("repo/.git");
+    work.trap(&repository);
+    // It looks like a bare repository, too.
+    for file in ["HEAD", "config", "objects", "refs"] {
+        run(Command::new("cp").arg("-a").arg(repository.join(file)).arg(work.path("repo")));
+    }
+    // Nobody listens there: the engine cannot fetch it either.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    drop(listener);
+    for scheme in ["git://", "ssh://git@", "http://", "https://"] {
+        let address = format!("{scheme}127.0.0.1:{port}/web.git#main");
+        for (what, run) in work.build(&address, &[]) {
+            work.nothing_ran(&what);
+            assert_ne!(run.exit, 0, "{what}");
+            assert!(run.document.get("image").is_none(), "{what}: {:#}", run.document);
+        }
+    }
+    for bad in ["ssh://-oProxyCommand=x/web.git", "git://127.0.0.1/web.git#--upload-pack=x"] {
+        for (what, run) in work.build(bad, &[]) {
+            assert_eq!(run.document["error"]["exit"], 2, "{what}: {:#}", run.document);
+        }
+    }
+}

@@ -22,6 +22,8 @@ mod dockerfile;
 mod error;
 mod facts;
 mod flags;
+#[doc(hidden)]
+pub mod fuzz;
 mod gather;
 mod git;
 mod guest;

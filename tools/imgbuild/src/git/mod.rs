@@ -7,6 +7,7 @@
 mod checkout;
 mod config;
 mod environment;
+pub(crate) mod fuzz;
 mod mirror;
 mod status;
 mod submodules;
