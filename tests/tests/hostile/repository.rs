@@ -11,6 +11,8 @@ use slipway_tests::lab::{Run, run};
 use slipway_tests::process::{with_input, without_input};
 use slipway_tests::{from_run_sh, tool};
 
+use crate::traps::{self, program, trapped};
+
 /// How a context is named; the last asks for a clean one.
 const WAYS: &[&str] = &["argument", "settings", "clean"];
 /// When the true repository's commit was made, and its branch.
@@ -79,11 +81,7 @@ impl Work {
         let config = git_directory.join("config");
         let text = fs::read_to_string(&config).unwrap_or_default();
         fs::write(&config, text + &trapped(&marks)).unwrap();
-        let hooks = git_directory.join("hooks");
-        fs::create_dir_all(&hooks).unwrap();
-        for hook in HOOKS {
-            program(&hooks.join(hook), &marks, &format!("hook-{hook}"));
-        }
+        traps::hooks(&git_directory.join("hooks"), &marks, "hook");
     }
 
     /// Runs imgbuild on a directory, by each git of this machine and in each way to name a context,
@@ -201,174 +199,6 @@ fn touch(path: &Path) {
     let file = fs::File::options().append(true).open(path).unwrap();
     let later = std::time::SystemTime::now() + std::time::Duration::from_secs(60);
     file.set_modified(later).unwrap();
-}
-
-/// A program that leaves a mark, and answers as a filter, a helper or a hook would.
-fn program(path: &Path, marks: &Path, name: &str) {
-    use std::os::unix::fs::PermissionsExt;
-    fs::write(path, format!("#!/bin/sh\n: >'{}/{name}'\ncat\n", marks.display())).unwrap();
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
-}
-
-/// githooks(5), all of them.
-const HOOKS: &[&str] = &[
-    "applypatch-msg",
-    "pre-applypatch",
-    "post-applypatch",
-    "pre-commit",
-    "pre-merge-commit",
-    "prepare-commit-msg",
-    "commit-msg",
-    "post-commit",
-    "pre-rebase",
-    "post-checkout",
-    "post-merge",
-    "pre-push",
-    "pre-receive",
-    "update",
-    "proc-receive",
-    "post-receive",
-    "post-update",
-    "reference-transaction",
-    "push-to-checkout",
-    "pre-auto-gc",
-    "post-rewrite",
-    "sendemail-validate",
-    "fsmonitor-watchman",
-    "p4-changelist",
-    "p4-prepare-changelist",
-    "p4-post-changelist",
-    "p4-pre-submit",
-    "post-index-change",
-];
-
-/// Every key of git-config(1) that names a program, as `section`, `key`; `!` stands for the program
-/// where git wants an exclamation mark before a command.
-const PROGRAMS: &[(&str, &str)] = &[
-    ("core", "fsmonitor"),
-    ("core", "pager"),
-    ("core", "editor"),
-    ("core", "sshCommand"),
-    ("core", "gitProxy"),
-    ("core", "askPass"),
-    ("core", "alternateRefsCommand"),
-    ("core", "useBuiltinFSMonitor"),
-    ("alias", "status"),
-    ("alias", "!log"),
-    ("alias", "!show"),
-    ("alias", "!ls-files"),
-    ("alias", "!for-each-ref"),
-    ("alias", "!config"),
-    ("browser \"x\"", "cmd"),
-    ("browser \"x\"", "path"),
-    ("credential", "!helper"),
-    ("credential \"https://example.invalid\"", "!helper"),
-    ("diff", "external"),
-    ("diff \"trap\"", "command"),
-    ("diff \"trap\"", "textconv"),
-    ("difftool \"x\"", "cmd"),
-    ("filter \"trap\"", "clean"),
-    ("filter \"trap\"", "smudge"),
-    ("filter \"trap\"", "process"),
-    ("gc", "recentObjectsHook"),
-    ("gpg", "program"),
-    ("gpg \"ssh\"", "program"),
-    ("gpg \"x509\"", "program"),
-    ("gpg \"openpgp\"", "program"),
-    ("gpg \"ssh\"", "defaultKeyCommand"),
-    ("guitool \"x\"", "cmd"),
-    ("imap", "tunnel"),
-    ("hook \"x\"", "command"),
-    ("instaweb", "httpd"),
-    ("instaweb", "browser"),
-    ("interactive", "diffFilter"),
-    ("man \"x\"", "cmd"),
-    ("merge \"trap\"", "driver"),
-    ("mergetool \"x\"", "cmd"),
-    ("pager", "status"),
-    ("pager", "log"),
-    ("pager", "show"),
-    ("pager", "for-each-ref"),
-    ("pager", "config"),
-    ("receive", "procReceiveRefs"),
-    ("remote \"origin\"", "uploadpack"),
-    ("remote \"origin\"", "receivepack"),
-    ("remote \"origin\"", "vcs"),
-    ("sendemail", "toCmd"),
-    ("sendemail", "ccCmd"),
-    ("sendemail", "headerCmd"),
-    ("sendemail", "sendmailCmd"),
-    ("sequence", "editor"),
-    ("submodule \"sub\"", "!update"),
-    ("tar \"x\"", "command"),
-    ("trailer \"x\"", "command"),
-    ("trailer \"x\"", "cmd"),
-    ("uploadpack", "packObjectsHook"),
-    ("web", "browser"),
-];
-
-/// Every other key that turns one of those on, or leads elsewhere.
-const OTHERS: &str = "
-[core]
-\tbare = false
-\tignoreStat = false
-\ttrustctime = true
-[log]
-\tshowSignature = true
-[tag]
-\tgpgSign = true
-[color]
-\tui = always
-\tpager = true
-[status]
-\tsubmoduleSummary = true
-\tshowUntrackedFiles = no
-\trelativePaths = true
-[diff]
-\tsubmodule = log
-\tignoreSubmodules = none
-[fetch]
-\trecurseSubmodules = true
-[submodule]
-\trecurse = true
-[trace2]
-\tnormalTarget = MARKS/trace2
-\teventTarget = MARKS/trace2-event
-[hook \"x\"]
-\tevent = post-index-change
-[remote \"origin\"]
-\turl = ext::sh -c ': >MARKS/url'
-\tpromisor = true
-\tpartialCloneFilter = blob:none
-[protocol]
-\tallow = always
-[protocol \"ext\"]
-\tallow = always
-[url \"ext::sh -c ': >MARKS/insteadOf' \"]
-\tinsteadOf = https://
-";
-
-/// A configuration with every trap.
-fn trapped(marks: &Path) -> String {
-    use std::fmt::Write as _;
-    let mut text = OTHERS.replace("MARKS", &marks.display().to_string());
-    for (section, key) in PROGRAMS {
-        let (exclamation, key) = key.strip_prefix('!').map_or(("", *key), |key| ("!", key));
-        let name: String = format!("{section}.{key}")
-            .chars()
-            .filter(|c| c.is_alphanumeric() || *c == '.')
-            .collect();
-        let file = marks.with_file_name(format!("trap-{name}"));
-        program(&file, marks, &name);
-        let _ = writeln!(text, "[{section}]\n\t{key} = \"{exclamation}{}\"", file.display());
-    }
-    let hooks = marks.with_file_name("trap-hooks");
-    fs::create_dir_all(&hooks).unwrap();
-    for hook in HOOKS {
-        program(&hooks.join(hook), marks, &format!("hooksPath-{hook}"));
-    }
-    let _ = writeln!(text, "[core]\n\thooksPath = \"{}\"", hooks.display());
-    text
 }
 
 #[test]

@@ -230,7 +230,7 @@ mod tests {
         let tree = top.join("tree");
         fs::create_dir(&tree).unwrap();
         fs::write(tree.join(".git"), "gitdir: ../app\n").unwrap();
-        assert_eq!(tops(&tree.join(".")), [tree.clone()]);
+        assert_eq!(tops(&tree.join(".")), std::slice::from_ref(&tree));
         let checkout = Checkout::at(&tree).unwrap();
         assert_eq!((&checkout.git, &checkout.common), (&bare, &bare));
         assert_eq!(head(&checkout.git).unwrap(), "ref: refs/heads/main");
