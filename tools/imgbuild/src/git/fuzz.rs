@@ -4,7 +4,7 @@ use slipway_untrusted::{LINE, obeyed};
 
 use super::checkout::{first_line, is_commit, is_head, is_trusted};
 use super::config::Config;
-use super::status::{Status, Tracked};
+use super::status::{Staged, Status, Tracked};
 use super::{first_reason, scrubbed, tag_of, time_of, without_credentials};
 use crate::remote::choose;
 
@@ -14,7 +14,6 @@ pub(crate) fn status(input: &[u8]) {
     let records = || input.split(|byte| *byte == 0);
     records().for_each(|record| status.record(record));
     assert!(status.changes.count <= records().count());
-    assert!(status.submodules.len() <= status.changes.count);
     assert!(status.commit.is_none_or(|commit| is_commit(&commit)));
     shown(&status.branch.unwrap_or_default());
     shown(&status.changes.sentence());
@@ -25,6 +24,9 @@ pub(crate) fn lists(input: &[u8]) {
     let mut tracked = Tracked::default();
     input.split(|byte| *byte == 0).for_each(|record| tracked.record(record));
     assert!(tracked.submodules.len() <= 4096);
+    let mut staged = Staged::default();
+    input.split(|byte| *byte == 0).for_each(|record| staged.record(record));
+    assert!(staged.submodules.len() <= 4096);
     let line = first_line(input);
     let _time = time_of(&line, "0123456789abcdef0123456789abcdef01234567");
     shown(&tag_of(&line).unwrap_or_default());

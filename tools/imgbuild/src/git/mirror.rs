@@ -36,6 +36,8 @@ pub(crate) struct Mirror<'a> {
     git: &'a Git,
     top: PathBuf,
     pub(crate) config: Config,
+    /// Whether repositories of submodules are kept in it.
+    pub(crate) has_modules: bool,
     directory: TempDir,
 }
 
@@ -58,7 +60,10 @@ impl<'a> Mirror<'a> {
         let head = head(&checkout.git)
             .map_err(|error| format!("{}: {error}", checkout.git.join("HEAD").display()))?;
         let directory = fill(checkout, &head, &config.text()).map_err(unread)?;
-        Ok(Self { git, top: checkout.top.clone(), config, directory })
+        let has_modules = [&checkout.git, &checkout.common]
+            .iter()
+            .any(|path| path.join("modules").symlink_metadata().is_ok());
+        Ok(Self { git, top: checkout.top.clone(), config, has_modules, directory })
     }
 
     /// The git that reads it.

@@ -13,6 +13,7 @@ mod status;
 mod submodules;
 mod url;
 
+use std::ffi::OsString;
 use std::path::{Component, Path};
 use std::time::Duration;
 
@@ -138,20 +139,16 @@ async fn ask(mirror: &Mirror<'_>, directory: &Path, top: &Path) -> Result<Found,
             "refs/tags",
         ],
     );
-    let (status, tracked, time, tag) = tokio::join!(
-        status(mirror, directory),
-        tracked(mirror, directory, Path::new(".")),
-        text(time),
-        text(tag),
-    );
-    let (mut status, tracked) = (status?, tracked?);
+    let (compared, time, tag) =
+        tokio::join!(status_and_tracked(mirror, directory, top), text(time), text(tag));
+    let (mut status, tracked) = compared?;
     let Some(commit) = status.commit.take() else { return Ok(Found::Nothing) };
     // The directory may be somebody's build output inside a repository.
     if tracked.is_empty() && directory != top && is_ignored(mirror, directory).await {
         return Ok(Found::Nothing);
     }
-    submodules::compare(mirror, top, &tracked, &mut status).await;
-    let changes = status.changes;
+    let mut changes = status.changes;
+    submodules::compare(mirror, directory, top, &tracked, &mut changes).await;
     Ok(Found::Revision(Box::new(Revision {
         dirty: changes.count > 0,
         changes,
@@ -178,9 +175,30 @@ fn tag_of(reference: &str) -> Option<String> {
     reference.strip_prefix("refs/tags/").and_then(status::name)
 }
 
-/// How a directory differs from its commit. Git is told to look at the commits of submodules only:
-/// else it would run itself in each, with that one's own configuration.
-async fn status(mirror: &Mirror<'_>, directory: &Path) -> Result<Status, String> {
+/// How a directory differs from its commit, submodules apart, and what of it the repository keeps.
+async fn status_and_tracked(
+    mirror: &Mirror<'_>,
+    directory: &Path,
+    top: &Path,
+) -> Result<(Status, Tracked), String> {
+    let tracked = tracked(mirror, directory, Path::new("."));
+    // Git opens every submodule that it is not told to leave out.
+    if mirror.has_modules || top.join(".gitmodules").symlink_metadata().is_ok() {
+        let tracked = tracked.await?;
+        return Ok((status(mirror, directory, &tracked).await?, tracked));
+    }
+    let none = Tracked::default();
+    let (status, tracked) = tokio::join!(status(mirror, directory, &none), tracked);
+    Ok((status?, tracked?))
+}
+
+/// How a directory differs from its commit, without these submodules. Even where it is to ignore
+/// them, git would read the configuration of each and what that includes.
+async fn status(
+    mirror: &Mirror<'_>,
+    directory: &Path,
+    without: &Tracked,
+) -> Result<Status, String> {
     let mut command = mirror.command(
         directory,
         &[
@@ -190,11 +208,16 @@ async fn status(mirror: &Mirror<'_>, directory: &Path) -> Result<Status, String>
             "-z",
             "--no-renames",
             "--untracked-files=normal",
-            "--ignore-submodules=dirty",
+            "--ignore-submodules=all",
             "--",
             ".",
         ],
     );
+    for (path, _) in &without.submodules {
+        let mut pathspec = OsString::from(":(top,exclude,literal)");
+        pathspec.push(path);
+        command.arg(pathspec);
+    }
     let mut status = Status::default();
     let read = async |stdout| records(stdout, |record| status.record(record)).await;
     content(program::run(&mut command, b"", &GIT_OUTPUT, read).await)?;

@@ -64,8 +64,6 @@ pub(crate) struct Status {
     /// The branch; none where there is only a commit.
     pub(crate) branch: Option<String>,
     pub(crate) changes: Changes,
-    /// Submodules among the changes.
-    pub(crate) submodules: Vec<PathBuf>,
     /// The next record is the path that the last one had before.
     renamed: bool,
 }
@@ -90,11 +88,7 @@ impl Status {
         self.renamed = *kind == b'2';
         let parts: Vec<&[u8]> = rest.splitn(fields + 1, |byte| *byte == b' ').collect();
         let Some(path) = parts.get(fields) else { return };
-        let is_submodule = fields > 0 && parts.get(1).is_some_and(|sub| sub.starts_with(b"S"));
         self.changes.add(path);
-        if is_submodule {
-            self.submodules.push(PathBuf::from(OsStr::from_bytes(path)));
-        }
     }
 
     fn header(&mut self, header: &str) {
@@ -117,8 +111,8 @@ pub(crate) fn name(text: &str) -> Option<String> {
 pub(crate) struct Tracked {
     /// Whether there is a file among them.
     pub(crate) files: bool,
-    /// The submodules.
-    pub(crate) submodules: Vec<PathBuf>,
+    /// The submodules, each with the commit that it should be at.
+    pub(crate) submodules: Vec<(PathBuf, String)>,
     /// Whether there are more.
     pub(crate) more: bool,
 }
@@ -135,14 +129,41 @@ impl Tracked {
             self.files = true;
         } else if self.submodules.len() == Self::MOST {
             self.more = true;
-        } else if self.submodules.last() != Some(&path) {
-            self.submodules.push(path);
+        } else if self.submodules.last().is_none_or(|(last, _)| *last != path) {
+            let commit = record[..tab].split(|byte| *byte == b' ').nth(1).unwrap_or_default();
+            self.submodules.push((path, String::from_utf8_lossy(commit).into_owned()));
         }
     }
 
     /// Whether there is nothing.
     pub(crate) fn is_empty(&self) -> bool {
         !self.files && self.submodules.is_empty()
+    }
+}
+
+/// `git diff-index --cached --raw -z`, record by record: what is staged of submodules.
+#[derive(Debug, Default)]
+pub(crate) struct Staged {
+    /// The submodules that differ.
+    pub(crate) submodules: Vec<PathBuf>,
+    /// Whether the next record is the path of one, or of something else.
+    of_submodule: Option<bool>,
+}
+
+impl Staged {
+    /// Takes a record: modes, objects and a letter behind a colon, or the path that follows them.
+    pub(crate) fn record(&mut self, record: &[u8]) {
+        match self.of_submodule.take() {
+            Some(true) if self.submodules.len() < Tracked::MOST => {
+                self.submodules.push(PathBuf::from(OsStr::from_bytes(record)));
+            }
+            Some(_) => {}
+            None => {
+                let mut modes = record.split(|byte| *byte == b' ').take(2);
+                let is_submodule = |mode: &[u8]| mode.ends_with(b"160000");
+                self.of_submodule = Some(modes.any(is_submodule));
+            }
+        }
     }
 }
 
@@ -170,7 +191,6 @@ mod tests {
             (status.commit.as_deref(), status.branch.as_deref()),
             (Some(id), Some("feature/x"))
         );
-        assert_eq!(status.submodules, [PathBuf::from("sub")]);
         assert_eq!(status.changes.sentence(), "with blank, sub, new name, both, new");
         let many: String = (0..9).map(|n| format!("? {n}\0")).collect();
         assert_eq!(read(&many).changes.sentence(), "0, 1, 2, 3, 4 and 4 more");
@@ -189,6 +209,6 @@ mod tests {
             tracked.record(record.as_bytes());
         }
         assert!(tracked.files);
-        assert_eq!(tracked.submodules, [PathBuf::from("a/sub")]);
+        assert_eq!(tracked.submodules, [(PathBuf::from("a/sub"), "0123".to_owned())]);
     }
 }

@@ -202,7 +202,7 @@ async fn submodules_are_looked_into() {
     fs::remove_file(outer.join("sub/new")).unwrap();
     fs::write(outer.join("sub/a"), "2").unwrap();
     assert_eq!(changes().await, "sub", "a changed one");
-    // Both of the next are told by git itself, whatever the tree says of it.
+    // Whatever the tree says of it.
     fs::write(
         outer.join(".gitmodules"),
         "[submodule \"sub\"]\npath = sub\nurl = x\nignore = all\n",
