@@ -38,6 +38,8 @@ mod release_command;
 mod rollback;
 #[path = "swap/serving.rs"]
 mod serving;
+#[path = "swap/shell.rs"]
+mod shell;
 #[path = "swap/site.rs"]
 mod site;
 #[path = "swap/status.rs"]

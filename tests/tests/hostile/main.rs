@@ -1,4 +1,7 @@
-//! Trees that somebody made to harm the machine which builds them.
+//! What somebody made to harm the machine that meets it.
 
+mod host;
+mod registry;
 mod repository;
+mod sections;
 mod traps;

@@ -119,6 +119,7 @@ fn via(
     let login = Login {
         identity: &options.identity,
         identity_env: options.identity_env.as_deref(),
+        passphrase_env: options.identity_passphrase_env.as_deref(),
         known_hosts: options.known_hosts.as_deref(),
         host_key: &options.host_key,
         timeout: options.connect_timeout.0,

@@ -13,6 +13,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use slipway_shell::{cache_directory, create_private, replace_private};
+use slipway_untrusted::limit::CACHE_FILE;
 
 use crate::options::Compression;
 
@@ -21,9 +22,6 @@ const VERSION: u32 = 1;
 
 /// No more entries of each kind are kept; the ones that were used last stay.
 const ENTRIES_MAX: usize = 1000;
-
-/// A file that is longer is not ours.
-const FILE_MAX: u64 = 8 * 1024 * 1024;
 
 /// Where a layer is in a repository.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -163,11 +161,8 @@ fn file_name(registry: &str) -> String {
 }
 
 fn read(path: &Path) -> Option<Known> {
-    let file = File::open(path).ok()?;
-    if file.metadata().ok()?.len() > FILE_MAX {
-        return None;
-    }
-    let known: Known = serde_json::from_reader(std::io::BufReader::new(file)).ok()?;
+    let known = CACHE_FILE.read(File::open(path).ok()?).ok()?;
+    let known: Known = serde_json::from_slice(&known).ok()?;
     (known.version == VERSION).then_some(known)
 }
 

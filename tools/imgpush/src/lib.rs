@@ -17,6 +17,8 @@ mod engine_way;
 mod error;
 mod export;
 mod feed;
+#[doc(hidden)]
+pub mod fuzz;
 mod hosts;
 mod image;
 mod options;
@@ -193,7 +195,10 @@ async fn ask(
     let remote = Remote::new(plan, fresh)?;
     match remote.repository.manifest_digest(first.tag().unwrap_or("latest")).await {
         Ok(digest) => Ok(Some((remote, digest))),
-        Err(error) if plan.via == Via::Direct => Err(Error::from(error).about(first)),
+        // Where it would send a password the engine must not carry it either, unless it was told to.
+        Err(error) if plan.via == Via::Direct || (error.is_trap() && plan.via != Via::Engine) => {
+            Err(Error::from(error).about(first))
+        }
         Err(error) => {
             context.ui.say(&format!("the engine is left to ask the registry: {error}"));
             Ok(None)

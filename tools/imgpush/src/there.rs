@@ -86,9 +86,9 @@ async fn check(
         };
         if digest.as_deref() != found.digest() {
             return Err(Error::NotThere {
-                name: tag.to_string(),
-                found: found.to_string(),
-                there: digest,
+                name: tag.to_string().into(),
+                found: found.to_string().into(),
+                there: digest.map(Into::into),
             });
         }
     }

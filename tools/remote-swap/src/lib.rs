@@ -17,6 +17,8 @@ mod error;
 mod evidence;
 mod fleet;
 mod front;
+#[doc(hidden)]
+pub mod fuzz;
 mod gate;
 mod handover;
 mod host;

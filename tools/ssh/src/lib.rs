@@ -12,11 +12,15 @@ mod bridge;
 mod connect;
 mod connection;
 mod error;
+mod exec;
+#[doc(hidden)]
+pub mod fuzz;
 mod key;
 mod known_hosts;
 mod login;
 mod opening;
 mod options;
+mod pem;
 mod pump;
 mod target;
 

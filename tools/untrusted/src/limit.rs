@@ -88,21 +88,36 @@ limits! {
     CERTIFICATES = 4 * MIB, "the file of certificates", "`file_too_large`";
     /// A whole answer of an engine, such as a list of containers.
     ENGINE_ANSWER = 16 * MIB, "the engine's answer", "`engine_error`";
-    /// One line or message in a stream of an engine.
+    /// An answer of an engine about one thing, such as a container; or one line or message in a
+    /// stream of it.
     ENGINE_MESSAGE = MIB, "a message of the engine", "`engine_error`";
+    /// What an engine says of a request that it refuses.
+    ENGINE_REFUSAL = 64 * KIB, "the engine's error message", "`engine_error`";
+    /// What a login shell prints on a host before it runs a command.
+    SHELL_GREETING = 64 * KIB, "what the login shell prints before a command", "the command counts as not run";
+    /// A line that a command on a host prints, where it is read as an answer.
+    HOST_LINE = 4 * KIB, "the line that the host prints", "the command counts as failed";
     /// What a command in a container prints, where it is read whole.
     EXEC_OUTPUT = MIB, "the command's output", "the rest is passed over; for control commands `front_failed`";
     /// A whole answer of a registry or its token service, manifests included (the distribution
     /// specification asks clients to take 4 MiB).
     REGISTRY_ANSWER = 4 * MIB, "the registry's answer", "`registry_error`";
+    /// A token of a registry's token service: more would not fit into a header.
+    REGISTRY_TOKEN = 16 * KIB, "the registry's token", "`registry_error`";
+    /// The body by which a registry refuses something.
+    REGISTRY_REFUSAL = 64 * KIB, "the registry's refusal", "the rest is not read";
     /// The head of an HTTP answer.
     HTTP_HEAD = 64 * KIB, "the head of the answer", "the try failed, with this as its reason";
     /// The body of an answer that is judged.
     HTTP_BODY = 64 * KIB, "the body of the answer", "the rest is not read";
     /// A header of a tar archive that describes the next entry (long names, PAX records).
     TAR_HEADER = MIB, "a header in the archive", "the archive is refused";
-    /// A JSON file in an image's archive: manifest, index, configuration.
-    TAR_JSON = 8 * MIB, "a JSON file in the archive", "the archive is refused";
+    /// A JSON file in an image's archive: manifest, index, configuration. A registry takes no more.
+    TAR_JSON = 4 * MIB, "a JSON file in the archive", "the archive is refused";
+    /// All JSON files in an image's archive together.
+    TAR_JSONS = 16 * MIB, "the JSON files in the archive", "the archive is refused";
+    /// What the engine's store keeps of a layer beside a file: headers, padding.
+    LAYER_PIECE = 4 * MIB, "a piece of the layer's archive", "the layer is exported instead";
     /// A small file that a tool keeps for itself in the user's cache.
     CACHE_FILE = 16 * MIB, "the cache file", "the file counts as missing";
 }
@@ -243,6 +258,16 @@ mod tests {
             let error = limit.read(io::repeat(b'x')).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::FileTooLarge, "{}", limit.what);
             assert!(error.to_string().starts_with(limit.what), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_page_lists_every_limit_and_what_happens_beyond_it() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/security.md");
+        let page = std::fs::read_to_string(page).unwrap();
+        for limit in ALL {
+            let row = format!("| {} | {} | {} |", limit.what, Size(limit.bytes), limit.beyond);
+            assert!(page.contains(&row), "docs/security.md lacks the row {row}");
         }
     }
 

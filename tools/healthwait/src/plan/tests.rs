@@ -35,15 +35,16 @@ fn the_hosts_that_serve_the_release_are_asked_for_their_health() {
 
 #[test]
 fn the_arguments_go_before_the_document() {
+    let digest = format!("sha256:{}", "0a".repeat(32));
     let document = json!({
         "image": {"tag": "v2", "revision": "abc"},
-        "push": {"digest": "sha256:1"},
+        "push": {"digest": digest},
         "deploy": {"hosts": [{"host": "a", "url": "http://a:8000", "outcome": "deployed"}]},
     });
     let plan = plan(&["http://b/health", "tcp://c:1"], document).unwrap();
     assert_eq!(plan.names(), "http://b/health, tcp://c:1");
     let expectation = &plan.probes[0].expectation;
-    assert_eq!(expectation.version.expected, ["v2", "abc", "sha256:1"]);
+    assert_eq!(expectation.version.expected, ["v2", "abc", digest.as_str()]);
     assert!(!expectation.version.required);
     assert_eq!(plan.expected_version(), Some("v2"));
 }
