@@ -5,4 +5,6 @@ mod files;
 mod health;
 mod host;
 mod registry;
+mod repository;
 mod sections;
+mod traps;

@@ -336,7 +336,7 @@ impl From<Error> for Failure {
             .retryable(error.retryable());
         match &error {
             Error::NotClean { changes } => {
-                failure.evidence(json!({ "files": changes.first, "count": changes.count }))
+                failure.evidence(json!({ "files": changes.names(), "count": changes.count }))
             }
             Error::Step { step } => failure.evidence(json!({
                 "stage": step.stage,

@@ -12,6 +12,7 @@ use crate::classic::fuzz as classic;
 use crate::context::name;
 use crate::diagnose::diagnose;
 use crate::docker_config::DockerConfig;
+use crate::git::fuzz as git;
 use crate::mask::Mask;
 use crate::progress::Lines;
 use crate::session::Packet;
@@ -34,6 +35,10 @@ pub const TARGETS: &[Target] = &[
     ("build_docker_config", docker_config),
     ("ssh_keys", ssh_keys),
     ("build_flags", build_flags),
+    ("git_status", git::status),
+    ("git_lists", git::lists),
+    ("git_config", git::config),
+    ("git_remote", git::remote),
 ];
 
 fn a_dockerfile(input: &[u8]) {

@@ -30,6 +30,14 @@ pub(crate) async fn gather(
     if let Some(why) = refused.as_ref().filter(|_| !options.require_clean) {
         ui.warn(&format!("the image will not know its revision: {why}"));
     }
+    if let Some(revision) = revision.as_ref().filter(|revision| revision.dirty)
+        && let Some(filter) = &revision.filter
+    {
+        ui.warn(&format!(
+            "the filter `{filter}` was not run, as only the repository's own configuration names it: \
+             files that it applies to may count as changed (git config --global defines one for all)"
+        ));
+    }
     let variable = env::var(USUAL_TIME_ARG).ok();
     let committed = revision.as_ref().and_then(|revision| revision.committed_at);
     let time = source_time(options.source_date_epoch.as_deref(), variable.as_deref(), committed)?;
@@ -64,7 +72,7 @@ async fn state_of(directory: &Path, dockerfile: &Dockerfile) -> Result<String, E
 async fn revision(place: &Place) -> (Option<Revision>, Option<String>) {
     match place {
         Place::Directory(directory) => match git::look(directory).await {
-            Found::Revision(revision) => (Some(revision), None),
+            Found::Revision(revision) => (Some(*revision), None),
             Found::Nothing => (None, None),
             Found::Refused(why) => (None, Some(why)),
         },

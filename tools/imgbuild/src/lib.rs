@@ -38,6 +38,7 @@ mod needs;
 mod options;
 mod place;
 mod plan;
+mod program;
 mod progress;
 mod pushed;
 mod remote;

@@ -84,8 +84,10 @@ limits! {
     PROGRAM_OUTPUT = MIB, "the program's output", "the program is stopped; the error of what it was for";
     /// A variable in which a CI server tells of its build.
     CI_VARIABLE = 4 * KIB, "a variable of the CI server", "it counts as not set";
-    /// What git prints.
+    /// What git prints; of lists, one entry.
     GIT_OUTPUT = 8 * MIB, "git's output", "git is stopped; the revision counts as unknown, with a warning";
+    /// A small file of a repository's, such as its configuration.
+    GIT_FILE = MIB, "the file of git's", "the revision counts as unknown, with a warning";
     /// A file of certificates.
     CERTIFICATES = 4 * MIB, "the file of certificates", "`file_too_large`";
     /// A whole answer of an engine, such as a list of containers.

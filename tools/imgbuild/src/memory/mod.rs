@@ -11,6 +11,9 @@
 
 mod told;
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -18,8 +21,6 @@ use slipway_engine::{Engine, Info};
 use slipway_shell::{Ui, cache};
 use slipway_untrusted::PrivateDirectory;
 use slipway_untrusted::limit::CACHE_FILE;
-use std::cmp::Reverse;
-use std::collections::BTreeMap;
 
 use crate::build::{Built, Job, directories, has_buildkit, shared_key};
 use crate::digest;
