@@ -46,6 +46,8 @@ mod site;
 mod status;
 #[path = "swap/token.rs"]
 mod token;
+#[path = "swap/unreached.rs"]
+mod unreached;
 
 use std::io::Write;
 use std::process::{Child, Command, Stdio};

@@ -87,6 +87,7 @@ pub(crate) async fn run(
             outcome = done.report.outcome;
             if let Some(job) = &done.job {
                 outcome.url = fleet::url(target, job);
+                outcome.local_url = fleet::local_url(job);
                 deploy.strategy = Some(job.strategy.as_str().to_owned());
                 deploy.health_path = Some(job.spec.health.path.clone());
             }

@@ -3,7 +3,7 @@
 //! libssh2 reads known_hosts itself, but knows neither `@revoked` nor wildcards nor negation, so this is done here.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD_INDIFFERENT};
@@ -87,6 +87,21 @@ impl Trust {
             }),
         }
     }
+}
+
+/// Whether one of these files has a key for this host by its own name: not by a wildcard, nor for its
+/// authority alone. A file that cannot be read has none.
+#[must_use]
+pub fn is_known(host: &str, port: u16, files: &[PathBuf]) -> bool {
+    let target = Target { user: String::new(), host: host.to_owned(), port };
+    let names = Names::of(&target);
+    files.iter().filter_map(|path| read(path).ok()).any(|text| {
+        let entries = parse(&text, "");
+        entries.iter().any(|entry| {
+            let wild = entry.hosts.contains(['*', '?']);
+            entry.marker == Marker::Key && !wild && entry.names_host(&names.exact)
+        })
+    })
 }
 
 fn read(path: &Path) -> Result<String, Error> {

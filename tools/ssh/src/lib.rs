@@ -26,6 +26,7 @@ mod target;
 
 pub use connection::Connection;
 pub use error::Error;
+pub use known_hosts::is_known;
 pub use login::Login;
 pub use options::{ConnectOptions, Credential, HostKeyPolicy, default_credentials};
 pub use slipway_release::Secret;

@@ -1,5 +1,7 @@
 //! Which hosts there are, and how to get to them.
 
+use std::net::{IpAddr, SocketAddr};
+
 use slipway_release::Failure;
 use slipway_ssh::{ConnectOptions, Login, Target};
 
@@ -8,7 +10,7 @@ use crate::env::Lookup;
 use crate::error::SwapError;
 use crate::job::Job;
 use crate::options::Options;
-use crate::publish::Protocol;
+use crate::publish::{Protocol, Publish};
 
 /// The hosts, in order.
 pub(super) fn targets(hosts: &[String]) -> Result<Vec<Target>, Failure> {
@@ -44,11 +46,23 @@ pub(super) fn connect_options(
     login.options(lookup)
 }
 
-/// Where people reach the application on this host, if they do.
-pub(crate) fn url(target: &Target, job: &Job) -> Option<String> {
+/// The published port that tells of the application's health, or else the first one.
+fn telling(job: &Job) -> Option<&Publish> {
     let tcp = || job.spec.publish.iter().filter(|one| one.protocol == Protocol::Tcp);
     let health = tcp().find(|one| Some(one.container_port) == job.spec.health.port);
-    let one = health.or_else(|| tcp().next())?;
+    health.or_else(|| tcp().next())
+}
+
+/// Where the application answers on the host itself, if nobody else reaches it.
+pub(crate) fn local_url(job: &Job) -> Option<String> {
+    let one = telling(job)?;
+    let ip = one.ip.filter(IpAddr::is_loopback)?;
+    Some(format!("http://{}", SocketAddr::new(ip, one.host_port)))
+}
+
+/// Where people reach the application on this host, if they do.
+pub(crate) fn url(target: &Target, job: &Job) -> Option<String> {
+    let one = telling(job)?;
     let host = match one.ip {
         Some(ip) if ip.is_loopback() => return None,
         Some(ip) if !ip.is_unspecified() => ip.to_string(),
@@ -74,6 +88,11 @@ mod tests {
         assert_eq!(url("10.0.0.7:80:5000", "a@h").as_deref(), Some("http://10.0.0.7:80"));
         assert_eq!(url("127.0.0.1:80:5000", "a@h"), None);
         assert_eq!(url("80:5000/udp", "a@h"), None);
+        let local = |publish: &str| local_url(&job(&[&format!("--publish={publish}")]));
+        assert_eq!(local("127.0.0.1:80:5000").as_deref(), Some("http://127.0.0.1:80"));
+        assert_eq!(local("[::1]:80:5000").as_deref(), Some("http://[::1]:80"));
+        assert_eq!(local("8000:5000"), None);
+        assert_eq!(local("127.0.0.1:80:5000/udp"), None);
     }
 
     #[test]
