@@ -47,6 +47,10 @@ fn rewrapped(text: &str) -> Option<String> {
     let mut words = inside.split_whitespace().peekable();
     let headers = headers(&mut words);
     let body: String = words.collect();
+    if body.contains(':') {
+        // A header behind the base64: this is no key.
+        return None;
+    }
     let mut out = format!("-----BEGIN {label}-----\n");
     for header in &headers {
         out.push_str(header);

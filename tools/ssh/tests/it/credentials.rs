@@ -122,10 +122,12 @@ async fn a_key_from_a_secret_store_may_have_lost_its_lines() {
 #[tokio::test]
 async fn a_file_without_end_is_no_key_and_no_list_of_hosts() {
     let sshd = Sshd::start("");
-    let endless = PathBuf::from("/dev/zero");
-    let error = refused(sshd.connect_with(vec![key(endless.clone(), None)]).await);
+    let long = sshd.path("long");
+    fs::write(&long, vec![b'x'; 64 * 1024 + 1]).unwrap();
+    fs::set_permissions(&long, fs::Permissions::from_mode(0o600)).unwrap();
+    let error = refused(sshd.connect_with(vec![key(long, None)]).await);
     assert!(error.to_string().ends_with("the private key is larger than 64 KiB"), "{error}");
-    let host_keys = HostKeyPolicy::KnownHosts(vec![endless]);
+    let host_keys = HostKeyPolicy::KnownHosts(vec![PathBuf::from("/dev/zero")]);
     let options = ConnectOptions { host_keys, ..sshd.options() };
     let error = refused(Connection::open(&sshd.target(), &options).await);
     assert!(matches!(error, Error::KnownHostsTooLarge { .. }), "{error:?}");
