@@ -1,6 +1,7 @@
 //! A front whose image is out of date, and one that an older version set up.
 
 use std::io::Write;
+use std::net::Ipv4Addr;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
@@ -52,7 +53,8 @@ fn a_front_of_an_old_image_is_told_of_and_replaced_when_asked() {
     assert!(host(&run).get("unserved_ms").is_none(), "{:#}", host(&run));
     assert_eq!(text_of(&app.front(), "Id"), front);
     // A registry that does not have it: told before anything is changed.
-    let run = app.turn(one(), &["--front-update", "pull"]).bad("remote-swap", 1, "image_not_found");
+    let run =
+        app.turn(one(), &["--front-update", "pull"]).bad("remote-swap", 5, "registry_unreachable");
     assert!(run.document["error"]["message"].to_string().contains(NAME), "{:#}", run.document);
     app.assert_live(two());
 
@@ -74,10 +76,10 @@ fn as_before(app: &Place) -> String {
         app_engine(&["exec", text_of(&front, "Id"), "cat", &format!("/slipway/{file}")])
     };
     let network = format!("slipway-{}", app.name);
-    let own = |last: u8| {
-        let address = text_of(&front["NetworkSettings"]["Networks"][&network], "IPAddress");
-        format!("{}.{last}", address.rsplit_once('.').unwrap().0)
-    };
+    let address = text_of(&front["NetworkSettings"]["Networks"][&network], "IPAddress");
+    let address: u32 = address.parse::<Ipv4Addr>().unwrap().into();
+    // The front has the second address.
+    let own = |number: u32| Ipv4Addr::from(address - 2 + number).to_string();
     let text = include_str!("front-v1.cfg");
     let text = text.replace("BLUE", &own(3)).replace("GREEN", &own(4));
     let files = tempfile::tempdir().unwrap();

@@ -46,7 +46,8 @@ fn front_state(bytes: &[u8]) {
     for slot in crate::slot::Slot::BOTH {
         let _ = (state.is_up(slot), state.busy(slot));
     }
-    let config = Config::parse(include_str!("../../../tests/fuzz/corpus/front-config/first-version"));
+    let config =
+        Config::parse(include_str!("../../../tests/fuzz/corpus/front-config/first-version"));
     if let Some(told) = config.and_then(|config| state.crowded(&config)) {
         assert!(told.len() < 200, "{told}");
     }

@@ -65,8 +65,7 @@ pub(crate) fn body(job: &Job, image: &str, subnet: Subnet) -> ContainerCreateBod
 }
 
 /// It can do its work and nothing else: it has no capability, nothing gives it one, and all that it
-/// could write is on a volume of root's. Root in it, which comes through the engine alone, may send
-/// signals. Processes are threads to the kernel, one a processor, for each worker that still drains.
+/// could write is on a volume of root's. Processes are threads to the kernel, one a processor, for each worker that still drains.
 fn confined() -> HostConfig {
     let files = Mount {
         target: Some(DIRECTORY.to_owned()),
@@ -81,7 +80,6 @@ fn confined() -> HostConfig {
     let any_port = ("net.ipv4.ip_unprivileged_port_start".to_owned(), "0".to_owned());
     HostConfig {
         cap_drop: Some(vec!["ALL".to_owned()]),
-        cap_add: Some(vec!["KILL".to_owned()]),
         security_opt: Some(vec!["no-new-privileges".to_owned()]),
         readonly_rootfs: Some(true),
         pids_limit: Some(PIDS),

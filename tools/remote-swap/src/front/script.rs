@@ -1,13 +1,14 @@
 //! What is run in a front's container, as root, to replace its files.
 //!
-//! Root has no power there but to send signals: files are its own. The configuration comes on
-//! stdin, since a command line can be read by everybody on the host, and by all who may see the
+//! Root has no power there: files are its own, and the engine sends the signal to the front. The
+//! configuration comes on stdin, since a command line can be read by everybody on the host, and by all who may see the
 //! engine's events.
 
 use futures_util::StreamExt;
 use slipway_engine::bollard::container::LogOutput;
 use slipway_engine::bollard::exec::StartExecResults;
 use slipway_engine::bollard::models::ExecConfig;
+use slipway_engine::bollard::query_parameters::KillContainerOptions;
 use slipway_engine::{Engine, Error};
 use slipway_untrusted::limit;
 use tokio::io::AsyncWriteExt;
@@ -17,7 +18,7 @@ use super::{DIRECTORY, USER};
 /// What a script comes to: what it says if it fails.
 type Told = std::result::Result<std::result::Result<(), String>, Error>;
 
-/// Checks a configuration, and takes it up. What is renamed has been synced, so that the disk
+/// Checks a configuration, and keeps it. What is renamed has been synced, so that the disk
 /// holds the old file or the new one, whatever happens; a `sync` that takes no file syncs all.
 /// What comes short is of a connection that broke. The file is for the group of the front itself,
 /// which another image may have chosen.
@@ -33,8 +34,7 @@ group=$(stat -c %g /proc/1)
 test "$(stat -c %g "$new")" = "$group" || chgrp "$group" "$new"
 haproxy -c -q -f "$new"
 sync "$new" 2>/dev/null || sync
-mv "$new" haproxy.cfg
-kill -USR2 1"#;
+mv "$new" haproxy.cfg"#;
 
 /// Keeps the slot that serves.
 const KEEP_LIVE: &str = r#"set -e
@@ -45,7 +45,12 @@ mv live.map.new live.map"#;
 
 /// Has a front check a configuration, keep it and take it up.
 pub(super) async fn reload(engine: &Engine, front: &str, text: &str) -> Told {
-    run(engine, front, RELOAD, &text.len().to_string(), text).await
+    let kept = run(engine, front, RELOAD, &text.len().to_string(), text).await?;
+    if kept.is_ok() {
+        let options = KillContainerOptions { signal: "SIGUSR2".to_owned() };
+        engine.docker().kill_container(front, Some(options)).await?;
+    }
+    Ok(kept)
 }
 
 /// Has a front keep a map.
