@@ -86,6 +86,8 @@ struct Ready {
     new: Container,
     slot: Slot,
     work: FrontWork,
+    /// The front that there was. It knows no other token than its own.
+    front: Option<Front>,
     /// A container of somebody else's whose port is taken over.
     adopted: Option<Container>,
 }

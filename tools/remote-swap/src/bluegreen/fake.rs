@@ -161,13 +161,13 @@ impl FrontHost for Fake {
         .await
     }
 
-    async fn ask(&self, ip: IpAddr, _: u16, path: &str, _: &str, _: Duration) -> Result<Asked> {
+    async fn ask(&self, ip: IpAddr, _: u16, path: &str, token: &str, _: Duration) -> Result<Asked> {
         // What a front reads when it starts is read before anything else happens.
         self.running_front();
         let asked = self.act(&format!("ask {path}"), |_| Ok(())).await;
         if asked.is_ok() || self.is_unanswered() {
             // The front has done what it was told also if its answer is lost.
-            let told = self.tell(ip, path);
+            let told = self.tell(ip, path, token);
             return asked.map(|()| told);
         }
         Err(asked.unwrap_err())
@@ -175,14 +175,17 @@ impl FrontHost for Fake {
 }
 
 impl Fake {
-    fn tell(&self, ip: IpAddr, path: &str) -> Asked {
+    fn tell(&self, ip: IpAddr, path: &str, token: &str) -> Asked {
+        let known = |config: &Config| config.token == token;
         if ip.is_loopback() {
-            return self.through_port();
+            let asked = self.through_port();
+            let ours = self.running_front().is_none_or(|(_, config, _)| known(&config));
+            return Asked { served_by: asked.served_by.filter(|_| ours), ..asked };
         }
         let Some((id, config, mut live)) = self.running_front() else {
             return Asked { probe: Probe::Silent { reason: "refused".into() }, served_by: None };
         };
-        if self.left_behind.get() {
+        if self.left_behind.get() || !known(&config) {
             let probe = Probe::Answer { status: 404, body: String::new() };
             return Asked { probe, served_by: None };
         }

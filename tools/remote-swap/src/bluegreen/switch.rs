@@ -165,7 +165,9 @@ impl<H: FrontHost> Swap<'_, H> {
             (FrontWork::Replace { new, holder: Some(holder) }, slot) => {
                 self.restore(&new.container.id, true, &holder.id).await?;
                 match slot {
-                    Some(slot) => self.answers_from(new, slot).await,
+                    Some(slot) => {
+                        self.answers_from(ready.front.as_ref().unwrap_or(new), slot).await
+                    }
                     None => self.takes_connections().await,
                 }
             }
