@@ -152,12 +152,12 @@ impl<H: FrontHost> Swap<'_, H> {
         let (ip, port) = (IpAddr::V4(front.address), front.config.control_port());
         loop {
             let asked = self.host.ask(ip, port, "/", &front.config.token, ASK).await?;
-            let refused = matches!(asked.probe, Probe::Answer { status: 404, .. });
-            if patience.is_over() && refused {
-                break;
-            }
-            if patience.is_over() || matches!(asked.probe, Probe::Answer { status: 200, .. }) {
+            if !matches!(asked.probe, Probe::Answer { status: 404, .. }) {
                 return Ok(());
+            }
+            // One that is taking it up refuses it until then.
+            if patience.is_over() {
+                break;
             }
             tokio::time::sleep(LOOK).await;
         }
