@@ -214,7 +214,7 @@ impl Drop for App {
         let label = format!("label=dev.slipway.app={}", self.name);
         let listed = app_engine(&["ps", "-aq", "--filter", &label]);
         for id in listed.split_whitespace() {
-            let _ = app_engine(&["rm", "-f", id]);
+            let _ = app_engine(&["rm", "-f", "-v", id]);
         }
         // That of a front: an engine has few ranges of addresses.
         let listed = app_engine(&["network", "ls", "-q", "--filter", &label]);

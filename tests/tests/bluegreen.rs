@@ -10,8 +10,14 @@ mod deploys;
 mod drain;
 #[path = "bluegreen/ends.rs"]
 mod ends;
+#[path = "bluegreen/exposed.rs"]
+mod exposed;
 #[path = "bluegreen/fronts.rs"]
 mod fronts;
+#[path = "bluegreen/limits.rs"]
+mod limits;
+#[path = "bluegreen/peers.rs"]
+mod peers;
 #[path = "bluegreen/place.rs"]
 mod place;
 #[path = "bluegreen/requests.rs"]
@@ -21,3 +27,5 @@ mod requests;
 mod site;
 #[path = "bluegreen/soak.rs"]
 mod soak;
+#[path = "bluegreen/updates.rs"]
+mod updates;

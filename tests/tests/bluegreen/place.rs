@@ -9,12 +9,12 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use serde_json::Value;
-use slipway_tests::from_run_sh;
-use slipway_tests::lab::{App, Run, app_engine};
+use slipway_tests::lab::{App, Run, app_engine, run};
 use slipway_tests::load::drive::Driver;
 use slipway_tests::load::tally::Tally;
 use slipway_tests::load::{Plan, Stream};
 use slipway_tests::process::until;
+use slipway_tests::{from_run_sh, project};
 use tokio::sync::{mpsc, watch};
 
 use super::site::{Release, Site, deploy, host, site, text_of};
@@ -120,6 +120,33 @@ impl Place {
         format!("{}:{}", from_run_sh("LAB_APP_ADDR"), self.port).parse().unwrap()
     }
 
+    /// What the front's control port answers to this token, as seen from the application server:
+    /// the status, and what it tells.
+    pub(crate) fn control(&self, token: &str) -> (String, Value) {
+        const ASK: &str = "
+import sys, urllib.request, urllib.error
+ask = urllib.request.Request(sys.argv[1], headers={'x-slipway-token': sys.argv[2]})
+try:
+    answer = urllib.request.urlopen(ask)
+    print(answer.status, answer.read().decode())
+except urllib.error.HTTPError as error:
+    print(error.code, 'null')
+";
+        let front = self.front();
+        let network = &front["NetworkSettings"]["Networks"][format!("slipway-{}", self.name)];
+        let url = format!("http://{}:8404/", text_of(network, "IPAddress"));
+        let told = self.from_server(&["python3", "-c", ASK, &url, token]);
+        let (status, state) = told.trim().split_once(' ').unwrap();
+        (status.to_owned(), serde_json::from_str(state).unwrap())
+    }
+
+    /// Runs a command on the application server, and answers what it prints.
+    pub(crate) fn from_server(&self, command: &[&str]) -> String {
+        let mut enter = Command::new(project().join("tests/lab/lab.sh"));
+        enter.args(["enter", "app", "--dir", &from_run_sh("LAB_DIR"), "--"]);
+        run(enter.args(command))
+    }
+
     /// The token of the front, by which the tool proves what answers.
     pub(crate) fn token(&self) -> String {
         let front = self.front();
@@ -181,6 +208,17 @@ impl Talk {
     pub(crate) fn is_over(&mut self) -> bool {
         matches!(self.stream.read(&mut [0]), Ok(0) | Err(_))
     }
+}
+
+/// The headers that the application got with these.
+pub(crate) fn headers(app: &Place, more: &str) -> Vec<(String, String)> {
+    let (_, body) = Talk::to(app).ask("/headers", more);
+    serde_json::from_str(&body).unwrap()
+}
+
+/// The values of the headers of this name.
+pub(crate) fn all_of<'a>(headers: &'a [(String, String)], name: &str) -> Vec<&'a str> {
+    headers.iter().filter(|one| one.0 == name).map(|one| one.1.as_str()).collect()
 }
 
 /// A mixed load that runs until it is finished.

@@ -3,22 +3,10 @@
 use std::net::TcpStream;
 
 use serde_json::Value;
-use slipway_tests::lab::run;
 use slipway_tests::process::until;
-use slipway_tests::{from_run_sh, project};
 
-use super::place::{Place, Talk, place};
-use super::site::{one, text_of};
-
-/// The headers that the application got.
-fn headers(app: &Place, more: &str) -> Vec<(String, String)> {
-    let (_, body) = Talk::to(app).ask("/headers", more);
-    serde_json::from_str(&body).unwrap()
-}
-
-fn all_of<'a>(headers: &'a [(String, String)], name: &str) -> Vec<&'a str> {
-    headers.iter().filter(|one| one.0 == name).map(|one| one.1.as_str()).collect()
-}
+use super::place::{Talk, all_of, headers, place};
+use super::site::one;
 
 #[test]
 fn the_application_gets_to_know_who_asked_for_what() {
@@ -33,35 +21,6 @@ fn the_application_gets_to_know_who_asked_for_what() {
     assert_eq!(all_of(&seen, "x-forwarded-host"), ["app.example"]);
     assert_eq!(all_of(&seen, "x-forwarded-port"), ["8215"]);
     assert_eq!(all_of(&seen, "host"), ["app.example"]);
-
-    // What a load balancer before it has told is kept, and its own address added.
-    let seen = headers(
-        &app,
-        "X-Forwarded-Proto: https\r\nX-Forwarded-Host: shop.example\r\nX-Forwarded-Port: 443\r\nX-Forwarded-For: 203.0.113.7\r\n",
-    );
-    assert_eq!(all_of(&seen, "x-forwarded-proto"), ["https"]);
-    assert_eq!(all_of(&seen, "x-forwarded-host"), ["shop.example"]);
-    assert_eq!(all_of(&seen, "x-forwarded-port"), ["443"]);
-    assert_eq!(all_of(&seen, "x-forwarded-for").join(", "), format!("203.0.113.7, {mine}"));
-}
-
-/// A status of the front's control port, as seen from the application server.
-fn control(app: &Place, token: &str) -> String {
-    const ASK: &str = "
-import sys, urllib.request, urllib.error
-ask = urllib.request.Request(sys.argv[1], headers={'x-slipway-token': sys.argv[2]})
-try:
-    print(urllib.request.urlopen(ask).status)
-except urllib.error.HTTPError as error:
-    print(error.code)
-";
-    let front = app.front();
-    let network = &front["NetworkSettings"]["Networks"][format!("slipway-{}", app.name)];
-    let url = format!("http://{}:8404/", text_of(network, "IPAddress"));
-    let lab = project().join("tests/lab/lab.sh");
-    let mut enter = std::process::Command::new(lab);
-    enter.args(["enter", "app", "--dir", &from_run_sh("LAB_DIR"), "--", "python3", "-c", ASK]);
-    run(enter.args([&url, token])).trim().to_owned()
 }
 
 #[test]
@@ -81,8 +40,8 @@ fn the_front_tells_nothing_to_those_who_have_no_token() {
         assert!(all_of(&seen, "x-slipway-token").is_empty(), "{seen:?}");
     }
 
-    assert_eq!(control(&app, &token), "200");
-    assert_eq!(control(&app, "guessed"), "404");
+    assert_eq!(app.control(&token).0, "200");
+    assert_eq!(app.control("guessed").0, "404");
     let front = app.front();
     let published: Vec<&String> =
         front["HostConfig"]["PortBindings"].as_object().unwrap().keys().collect();

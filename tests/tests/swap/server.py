@@ -100,6 +100,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             "/events": self.events,
             "/go": self.let_go,
             "/socket": self.socket,
+            "/large": self.large,
         }.get(url.path)
         if forwarded and "BAD_BEHIND_FRONT" in os.environ:
             self.answer(503, "bad behind a front")
@@ -144,6 +145,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def tell_headers(self):
         headers = [[name.lower(), value] for name, value in self.headers.items()]
         self.answer(200, json.dumps(headers))
+
+    def large(self):
+        """A header as long as it is told."""
+        query = urllib.parse.parse_qs(urllib.parse.urlsplit(self.path).query)
+        self.send_response(200)
+        self.send_header("X-Large", "x" * int(query["bytes"][0]))
+        self.send_header("Content-Length", "0")
+        self.end_headers()
 
     def cut(self):
         """Closes without an answer: the first GET, and each POST."""

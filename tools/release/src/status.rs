@@ -97,8 +97,16 @@ pub struct SlotStatus {
 pub struct FrontStatus {
     /// The container's name.
     pub container: String,
-    /// The image that it was made from.
+    /// The name of the image that it was made from.
     pub image: Option<String>,
+    /// The id of that image.
+    pub image_id: Option<String>,
+    /// The digest by which its registry knows it, if it was pulled from one.
+    pub image_digest: Option<String>,
+    /// When it was made, RFC 3339.
+    pub image_created: Option<String>,
+    /// When the container was made, RFC 3339.
+    pub since: String,
     /// What the container does.
     pub state: String,
     /// The slot that it passes requests to, where that is known.

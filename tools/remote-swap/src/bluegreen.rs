@@ -86,6 +86,8 @@ struct Ready {
     new: Container,
     slot: Slot,
     work: FrontWork,
+    /// The front that there was. It knows no other token than its own.
+    front: Option<Front>,
     /// A container of somebody else's whose port is taken over.
     adopted: Option<Container>,
 }
@@ -189,6 +191,23 @@ impl<H: FrontHost> Swap<'_, H> {
         Ok(self.host.ask(ip, port, path, &config.token, ASK).await?)
     }
 
+    /// Why the published port gave no answer, where that is because clients take all of its
+    /// connections: then it tells nothing of the container in this slot, which the front passes to
+    /// and finds healthy.
+    async fn crowded(
+        &self,
+        front: &Front,
+        slot: Slot,
+        asked: &Asked,
+    ) -> Result<Option<String>, SwapError> {
+        if !matches!(asked.probe, Probe::Silent { .. }) {
+            return Ok(None);
+        }
+        let state = self.front_state(front).await?.ok();
+        let state = state.filter(|state| state.live == slot && state.is_up(slot));
+        Ok(state.and_then(|state| state.crowded(&front.config)))
+    }
+
     /// Where the application is asked as its users do, and for what.
     fn public(&self) -> (IpAddr, u16, &str) {
         let spec = &self.job.spec;
@@ -242,3 +261,5 @@ fn front_failed(what: &'static str, reason: String) -> SwapError {
 mod fake;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_front;

@@ -126,6 +126,7 @@ impl Host for Remote {
                 os: seen.os.unwrap_or_default(),
                 architecture: seen.architecture.unwrap_or_default(),
                 repo_digests,
+                created: seen.created.map(|created| created.to_string()),
             }))
         })
         .await

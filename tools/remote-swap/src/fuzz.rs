@@ -1,5 +1,7 @@
 //! What a fuzzer may throw at the parsers of what a host prints.
 
+mod front;
+
 use crate::handover;
 use crate::lines::{LONGEST, Lines};
 
@@ -7,8 +9,16 @@ use crate::lines::{LONGEST, Lines};
 pub type FuzzTarget = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: &[FuzzTarget] =
-    &[("handover_lines", handover_lines), ("log_lines", log_lines), ("host_disk", host_disk)];
+pub const TARGETS: &[FuzzTarget] = &[
+    ("handover_lines", handover_lines),
+    ("log_lines", log_lines),
+    ("host_disk", host_disk),
+    ("front_config", front::config),
+    ("front_map", front::map),
+    ("front_state", front::state),
+    ("front_archive", front::archive),
+    ("trusted_proxy", front::trusted),
+];
 
 /// Only the launcher's own word ends an order.
 fn handover_lines(data: &[u8]) {

@@ -42,6 +42,8 @@ pub(crate) struct LocalImage {
     pub(crate) architecture: String,
     /// The names by digest under which it was pulled.
     pub(crate) repo_digests: Vec<String>,
+    /// When it was made, RFC 3339.
+    pub(crate) created: Option<String>,
 }
 
 /// What the host's engine runs on, in the words of images.

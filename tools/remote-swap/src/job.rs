@@ -10,7 +10,8 @@ use crate::author::Author;
 use crate::deploy_id;
 use crate::env::Lookup;
 use crate::evidence::Scrub;
-use crate::options::{Options, Strategy};
+use crate::front::Settings;
+use crate::options::{FrontUpdate, Options, Strategy};
 use crate::provenance::Provenance;
 use crate::release_command::ReleaseCommand;
 use crate::sent;
@@ -48,8 +49,12 @@ pub(crate) struct Job {
     pub(crate) adopt: Option<String>,
     /// The front's image, where one is asked for.
     pub(crate) front_image: Option<String>,
-    /// For the registry of the front's image.
-    pub(crate) front_auth: Option<Auth>,
+    /// Whether a front whose image is out of date is replaced.
+    pub(crate) front_update: FrontUpdate,
+    /// What is asked of the front; none to leave that as it is.
+    pub(crate) front_settings: Option<Settings>,
+    /// The document's credentials, for the registry of the front's image.
+    pub(crate) registry: Registry,
     /// Bytes of the host's disk that have to stay free.
     pub(crate) min_free: u64,
     /// How many releases stay on the host, the live one included.
@@ -111,7 +116,6 @@ impl Job {
         }
         let min_free = value("min-free", &options.min_free, values::memory)?.unsigned_abs();
         let (auth, passwords) = credentials(&registry, &reference);
-        let front_auth = front_credentials(&registry, options.front_image.as_deref());
         let secrets = spec.environment.secrets().iter().cloned();
         // What the document says of an image is of the image that it names.
         let provenance =
@@ -138,7 +142,9 @@ impl Job {
             waits: Waits::new(options),
             adopt: options.adopt.clone(),
             front_image: options.front_image.clone(),
-            front_auth,
+            front_update: options.front_update,
+            front_settings: Some(Settings::from_options(options)?),
+            registry,
             min_free,
             keep: value("keep", &options.keep.to_string(), values::keep)?,
             release_command: options
@@ -217,12 +223,6 @@ pub(crate) fn credentials(
     (auth, passwords.map(|secret| secret.reveal().to_owned()).collect())
 }
 
-/// The same for the front's image, if one is given.
-pub(crate) fn front_credentials(registry: &Registry, image: Option<&str>) -> Option<Auth> {
-    let reference: Reference = image?.parse().ok()?;
-    credentials(registry, &reference).0
-}
-
 impl From<SpecError> for Failure {
     fn from(error: SpecError) -> Self {
         let code = match &error {
@@ -297,7 +297,9 @@ pub(crate) mod tests {
         let front = |image: &str| {
             let document = format!("{}{registry}", push("r.example"));
             let job = read(&["--front-image", image], &document);
-            job.unwrap_or_else(|f| panic!("{}", f.message)).front_auth.map(|auth| auth.password)
+            let job = job.unwrap_or_else(|f| panic!("{}", f.message));
+            let image = job.front_image.unwrap().parse().unwrap();
+            credentials(&job.registry, &image).0.map(|auth| auth.password)
         };
         assert_eq!(front("front.example/haproxy:3.2").as_deref(), Some("other"));
         assert_eq!(front("r.example/haproxy:3.2").as_deref(), Some("hunter2"));

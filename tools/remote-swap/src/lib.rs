@@ -51,7 +51,7 @@ use std::time::Duration;
 
 use slipway_shell::{Context, Document, Failure, Tool};
 
-pub use options::{Command, Format, LockAction, OnFailure, Options, Strategy};
+pub use options::{Command, Format, FrontUpdate, LockAction, OnFailure, Options, Strategy};
 
 /// The tool.
 pub struct RemoteSwap;

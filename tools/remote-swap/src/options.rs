@@ -72,10 +72,6 @@ pub struct Options {
     #[schemars(extend("x-trust" = "document"))]
     pub progress: bool,
 
-    /// The front's image: HAProxy 2.4 or newer [default: that of the front that runs, else haproxy:3.2]
-    #[arg(long, value_name = "IMAGE", help_heading = "Blue-green")]
-    #[schemars(extend("x-trust" = "document"))]
-    pub front_image: Option<String>,
     /// How long to watch the new container after the switch, with the old one ready to take over
     #[arg(long, value_name = "DURATION", default_value_t = Span::secs(5), help_heading = "Blue-green")]
     #[schemars(extend("x-trust" = "document"))]
@@ -84,6 +80,58 @@ pub struct Options {
     #[arg(long, value_name = "DURATION", default_value_t = Span::secs(30), help_heading = "Blue-green")]
     #[schemars(extend("x-trust" = "document"))]
     pub drain_timeout: Span,
+
+    /// The front's image: HAProxy 2.4 or newer [default: that of the front that runs, else haproxy:3.2]
+    #[arg(long, value_name = "IMAGE", help_heading = "Front")]
+    #[schemars(extend("x-trust" = "document"))]
+    pub front_image: Option<String>,
+    /// Replace the front if the name of its image means another one by now; connections are refused
+    /// for about a second meanwhile
+    #[arg(long, value_enum, default_value_t = FrontUpdate::Never, help_heading = "Front")]
+    #[schemars(extend("x-trust" = "document"))]
+    pub front_update: FrontUpdate,
+    /// Believe what this peer tells of its clients (X-Forwarded-…, X-Real-IP, Forwarded): a load
+    /// balancer or proxy before the front (repeatable)
+    #[arg(long, value_name = "ADDRESS|CIDR", help_heading = "Front")]
+    #[schemars(extend("x-trust" = "document"))]
+    pub trusted_proxy: Vec<String>,
+    /// How many connections of clients each published port takes at once
+    #[arg(long, value_name = "NUMBER", default_value_t = 4096, help_heading = "Front")]
+    #[schemars(extend("x-trust" = "document"))]
+    pub front_connections: u32,
+    /// How many of them one address may have (IPv6: one /64), trusted proxies excepted; 0 for no
+    /// limit [default: a quarter]
+    #[arg(long, value_name = "NUMBER", help_heading = "Front")]
+    #[schemars(extend("x-trust" = "document"))]
+    pub front_connections_per_source: Option<u32>,
+    /// The largest head of a request or an answer, from 16k to 1m
+    #[arg(long, value_name = "BYTES", default_value = "32k", help_heading = "Front")]
+    #[schemars(extend("x-trust" = "document"))]
+    pub front_header_size: String,
+    /// How long a client may take to send the head of a request
+    #[arg(long, value_name = "DURATION", default_value_t = Span::secs(10), help_heading = "Front")]
+    #[schemars(extend("x-trust" = "document"))]
+    pub front_request_timeout: Span,
+    /// How long a connection may be idle between two requests
+    #[arg(long, value_name = "DURATION", default_value_t = Span::secs(75), help_heading = "Front")]
+    #[schemars(extend("x-trust" = "document"))]
+    pub front_keep_alive: Span,
+    /// How long a client may take to go on with sending or receiving
+    #[arg(long, value_name = "DURATION", default_value_t = Span::secs(60), help_heading = "Front")]
+    #[schemars(extend("x-trust" = "document"))]
+    pub front_client_timeout: Span,
+    /// How long the application may take to begin an answer, and to go on with it
+    #[arg(long, value_name = "DURATION", default_value_t = Span::secs(300), help_heading = "Front")]
+    #[schemars(extend("x-trust" = "document"))]
+    pub front_response_timeout: Span,
+    /// How long an upgraded connection, such as a WebSocket, may be silent
+    #[arg(long, value_name = "DURATION", default_value_t = Span::secs(3600), help_heading = "Front")]
+    #[schemars(extend("x-trust" = "document"))]
+    pub front_tunnel_timeout: Span,
+    /// Pass an upgrade to this protocol on to the application (repeatable)
+    #[arg(long, value_name = "PROTOCOL", default_value = "websocket", help_heading = "Front")]
+    #[schemars(extend("x-trust" = "document"))]
+    pub front_upgrade: Vec<String>,
 
     /// Go back to this release [default: the one before the live one]
     #[arg(long, value_name = "DIGEST|DEPLOY_ID", help_heading = "Rollback")]
@@ -244,6 +292,18 @@ pub enum Format {
     Json,
     /// For people
     Table,
+}
+
+/// When a front is replaced whose image is out of date.
+#[derive(ValueEnum, Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum FrontUpdate {
+    /// Tell that there is a newer image on the host, and leave the front as it is
+    Never,
+    /// Take the image that its name means on the host
+    Local,
+    /// Pull the image first
+    Pull,
 }
 
 /// What to do with a fleet when one of its hosts fails.

@@ -108,6 +108,7 @@ mod tests {
             os: String::new(),
             architecture: String::new(),
             repo_digests: vec![format!("{name}@sha256:{hex}")],
+            created: None,
         };
         let wanted = |name: &str| format!("{name}@sha256:{hex}").parse().unwrap();
         assert!(digest(&image("r.io/web"), &wanted("r.io/web")).is_ok());

@@ -23,10 +23,10 @@ use crate::evidence::Scrub;
 use crate::fleet::{self, Ways};
 use crate::front::FrontHost;
 use crate::host::Host;
-use crate::job::{Job, Waits, credentials, front_credentials, reference_of};
+use crate::job::{Job, Waits, credentials, reference_of};
 use crate::lock::Who;
 use crate::look::Look;
-use crate::options::{Options, Strategy};
+use crate::options::{FrontUpdate, Options, Strategy};
 use crate::plan::{Serving, Situation};
 use crate::record::{self, Impossible, Live, Release};
 use crate::recreate::{Guard, Report};
@@ -174,7 +174,9 @@ impl<'a> Back<'a> {
             allow_older: true,
             adopt: None,
             front_image: self.front_image.clone(),
-            front_auth: front_credentials(&self.registry, self.front_image.as_deref()),
+            front_update: FrontUpdate::Never,
+            front_settings: None,
+            registry: self.registry.clone(),
             min_free: self.min_free,
             // Going back one release does not take away the one before it.
             keep: usize::MAX,

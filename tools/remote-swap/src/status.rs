@@ -19,6 +19,7 @@ use crate::error::{HostError, SwapError};
 use crate::evidence;
 use crate::fleet::Ways;
 use crate::front::FrontHost;
+use crate::host::LocalImage;
 use crate::look::Look;
 use crate::options::{Format, Options};
 use crate::record::{self, Entry, Live, Record, Release};
@@ -70,10 +71,17 @@ async fn of_host<H: FrontHost + Volumes + Look>(
     let known = Known::of(host, app).await?;
     let mut status = HostStatus {
         slots: slots(&known.containers),
-        front: bluegreen::front_of(&known.containers).map(|one| front(one, known.slot)),
         history: known.records.iter().map(happened).collect(),
         ..HostStatus::default()
     };
+    let mut outdated = None;
+    if let Some(one) = bluegreen::front_of(&known.containers) {
+        let image = host.image(&one.image_id).await?;
+        status.front = Some(front(one, known.slot, image));
+        let named = host.image(one.label(label::REFERENCE).unwrap_or_default()).await?;
+        let newer = named.filter(|named| named.id != one.image_id);
+        outdated = newer.map(|newer| crate::front::outdated(one, &newer.id));
+    }
     let live = known.live.as_ref().map(Live::of);
     let last = live.clone().or_else(|| Live::last(&known.records));
     let next = record::choose(&known.releases, last.as_ref(), None, app).ok();
@@ -105,6 +113,7 @@ async fn of_host<H: FrontHost + Volumes + Look>(
         }
         .sentences();
     }
+    status.drift.extend(outdated);
     Ok(status)
 }
 
@@ -159,10 +168,15 @@ fn slots(containers: &[Container]) -> BTreeMap<String, SlotStatus> {
     in_slots.into_iter().map(|(slot, one)| (slot.to_owned(), of(one))).collect()
 }
 
-fn front(one: &Container, live: Option<Slot>) -> FrontStatus {
+fn front(one: &Container, live: Option<Slot>, image: Option<LocalImage>) -> FrontStatus {
+    let digests = image.iter().flat_map(|image| &image.repo_digests);
     FrontStatus {
         container: one.name.clone(),
         image: one.label(label::REFERENCE).map(str::to_owned),
+        image_id: Some(one.image_id.clone()),
+        image_digest: digests.filter_map(|name| record::digest(name)).next().map(str::to_owned),
+        image_created: image.and_then(|image| image.created),
+        since: record::time(one.created),
         state: evidence::state(one.status).to_owned(),
         live_slot: live.map(|slot| slot.as_str().to_owned()),
     }

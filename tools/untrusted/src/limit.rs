@@ -108,6 +108,8 @@ limits! {
     HOST_LINE = 4 * KIB, "the line that the host prints", "the command counts as failed";
     /// What a command in a container prints, where it is read whole.
     EXEC_OUTPUT = MIB, "the command's output", "the rest is passed over; for control commands `front_failed`";
+    /// The archive of a front's files.
+    FRONT_FILES = MIB, "the front's files", "`front_failed`";
     /// A whole answer of a registry or its token service, manifests included (the distribution
     /// specification asks clients to take 4 MiB).
     REGISTRY_ANSWER = 4 * MIB, "the registry's answer", "`registry_error`";

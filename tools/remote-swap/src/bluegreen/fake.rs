@@ -54,6 +54,9 @@ impl Fake {
 
     /// What comes back through the published port.
     fn through_port(&self) -> Asked {
+        if self.full.get() {
+            return Asked { probe: Probe::Silent { reason: "timed out".into() }, served_by: None };
+        }
         let id = self.passes_to();
         let one = self.containers.borrow().iter().find(|one| Some(&one.id) == id.as_ref()).cloned();
         let Some(one) = one else {
@@ -83,8 +86,9 @@ impl Fake {
 
     fn state(&self, config: &Config, live: Slot) -> String {
         let up = |slot| u8::from(self.in_slot(slot).is_some());
+        let connections = if self.full.get() { config.settings.connections } else { 0 };
         format!(
-            r#"{{"generation":"{}","live":"{live}","blue":{{"up":{},"busy":[0]}},"green":{{"up":{},"busy":[0]}}}}"#,
+            r#"{{"generation":"{}","live":"{live}","blue":{{"up":{},"busy":[0]}},"green":{{"up":{},"busy":[0]}},"connections":[{connections}]}}"#,
             config.generation(),
             up(Slot::Blue),
             up(Slot::Green),
@@ -127,12 +131,17 @@ impl FrontHost for Fake {
             .await
     }
 
-    async fn reload(&self, front: &str, config: &str) -> Result<std::result::Result<(), String>> {
+    async fn reload(
+        &self,
+        front: &str,
+        config: &Config,
+    ) -> Result<std::result::Result<(), String>> {
         self.running_front();
         self.act(&format!("reload {front}"), |_| {
             let mut fronts = self.fronts.borrow_mut();
             let disk = fronts.get_mut(front).unwrap();
-            disk.files.config = config.to_owned();
+            disk.files.config = config.text();
+            self.left_behind.set(false);
             disk.memory = None;
             Ok(Ok(()))
         })
@@ -152,13 +161,13 @@ impl FrontHost for Fake {
         .await
     }
 
-    async fn ask(&self, ip: IpAddr, _: u16, path: &str, _: &str, _: Duration) -> Result<Asked> {
+    async fn ask(&self, ip: IpAddr, _: u16, path: &str, token: &str, _: Duration) -> Result<Asked> {
         // What a front reads when it starts is read before anything else happens.
         self.running_front();
         let asked = self.act(&format!("ask {path}"), |_| Ok(())).await;
         if asked.is_ok() || self.is_unanswered() {
             // The front has done what it was told also if its answer is lost.
-            let told = self.tell(ip, path);
+            let told = self.tell(ip, path, token);
             return asked.map(|()| told);
         }
         Err(asked.unwrap_err())
@@ -166,13 +175,20 @@ impl FrontHost for Fake {
 }
 
 impl Fake {
-    fn tell(&self, ip: IpAddr, path: &str) -> Asked {
+    fn tell(&self, ip: IpAddr, path: &str, token: &str) -> Asked {
+        let known = |config: &Config| config.token == token;
         if ip.is_loopback() {
-            return self.through_port();
+            let asked = self.through_port();
+            let ours = self.running_front().is_none_or(|(_, config, _)| known(&config));
+            return Asked { served_by: asked.served_by.filter(|_| ours), ..asked };
         }
         let Some((id, config, mut live)) = self.running_front() else {
             return Asked { probe: Probe::Silent { reason: "refused".into() }, served_by: None };
         };
+        if self.left_behind.get() || !known(&config) {
+            let probe = Probe::Answer { status: 404, body: String::new() };
+            return Asked { probe, served_by: None };
+        }
         if let Some(slot) = path.strip_prefix("/live/").and_then(Slot::parse) {
             live = slot;
             let mut fronts = self.fronts.borrow_mut();

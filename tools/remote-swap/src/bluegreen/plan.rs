@@ -5,7 +5,8 @@ use slipway_release::PlanStep;
 use super::{FrontIntent, Scene};
 use crate::container::{Container, Status, label};
 use crate::error::SwapError;
-use crate::front::{self, DEFAULT_IMAGE, FrontHost, Network, Subnet};
+use crate::front::{self, FrontHost, Network, Subnet};
+use crate::options::FrontUpdate;
 use crate::preflight;
 use crate::provenance;
 use crate::recreate::{Swap, plan_step, short};
@@ -62,7 +63,19 @@ impl<H: FrontHost> Swap<'_, H> {
         };
         let slot = scene.layout.spare();
         let intent = self.front_intent(scene, &network, slot)?;
-        let image = self.job.front_image.as_deref().unwrap_or(DEFAULT_IMAGE);
+        let newer = scene.front.as_ref().and_then(|front| Some((front, front.newer.as_ref()?)));
+        match (self.job.front_update, newer) {
+            (FrontUpdate::Never, Some((front, newer))) => {
+                self.say(&front::outdated(&front.container, newer));
+            }
+            (FrontUpdate::Pull, _) => {
+                let why = "the front is replaced if it is a newer one";
+                let image = self.front_image(scene.front.as_ref());
+                steps.push(plan_step("pull", &format!("the front's image {image}"), why));
+            }
+            _ => {}
+        }
+        let image = self.front_image(scene.front.as_ref());
         match (intent, holder.filter(|holder| holder.is_up())) {
             (FrontIntent::Keep, _) => {}
             (FrontIntent::Reload(_), _) => {

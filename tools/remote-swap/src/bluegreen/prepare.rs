@@ -52,6 +52,7 @@ impl<H: FrontHost> Swap<'_, H> {
             new,
             slot,
             work,
+            front: scene.front,
             adopted,
         })))
     }

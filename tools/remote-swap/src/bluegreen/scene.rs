@@ -39,7 +39,8 @@ impl<H: FrontHost> Swap<'_, H> {
             let reason = format!("{} does not hold what was put there", container.name);
             return Err(front_failed("read", reason));
         };
-        Ok(Front { container, address, config, live })
+        let newer = self.newer_image(&container).await?;
+        Ok(Front { container, address, config, live, newer })
     }
 
     /// Brings what an earlier deploy left unfinished to one of its ends.
@@ -52,6 +53,10 @@ impl<H: FrontHost> Swap<'_, H> {
             front.container.status = Status::Running;
             step.done("started");
         }
+        if let Some(front) = &mut scene.front {
+            self.catch_up(front).await?;
+        }
+        self.heed_front_image(&mut scene).await?;
         self.choose(&mut scene).await?;
         let layout = &mut scene.layout;
         for leftover in std::mem::take(&mut layout.leftovers) {
@@ -141,7 +146,7 @@ impl<H: FrontHost> Swap<'_, H> {
         }
         let wanted = self.wanted(&front.config, slot, front.config.backend(slot).address)?;
         let asked = self.through_port(&front.config).await?;
-        Ok(wanted == front.config && self.is_from(&asked, slot))
+        Ok(wanted.does_the_same(&front.config) && self.is_from(&asked, slot))
     }
 
     /// Does what a deploy that was cut short at its very end had left to do.

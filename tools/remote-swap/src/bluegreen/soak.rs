@@ -86,7 +86,8 @@ impl<H: FrontHost> Swap<'_, H> {
         let asked = self.through_port(&ready.work.front().config).await?;
         let container = self.host.inspect(&ready.new.id).await?;
         let container = container.ok_or(SwapError::Gone { what: WHAT })?;
-        let good = self.is_from(&asked, ready.slot);
+        let crowded = self.crowded(ready.work.front(), ready.slot, &asked).await?;
+        let good = self.is_from(&asked, ready.slot) || crowded.is_some();
         let reason = asked.told(ready.slot);
         let (exit_code, oom) = (container.exit_code, container.oom_killed);
         let ended = container.status != Status::Running || container.restarts > 0;

@@ -120,6 +120,10 @@ impl<H: FrontHost> Swap<'_, H> {
             if self.is_from(&asked, slot) {
                 return Ok(());
             }
+            if let Some(told) = self.crowded(front, slot, &asked).await? {
+                self.warn(&format!("the published port was not asked, as {told}: the front's own check of the new container has to do"));
+                return Ok(());
+            }
             if patience.is_over() {
                 return Err(SwapError::NotThroughPort { reason: asked.told(slot) });
             }
@@ -161,7 +165,9 @@ impl<H: FrontHost> Swap<'_, H> {
             (FrontWork::Replace { new, holder: Some(holder) }, slot) => {
                 self.restore(&new.container.id, true, &holder.id).await?;
                 match slot {
-                    Some(slot) => self.answers_from(new, slot).await,
+                    Some(slot) => {
+                        self.answers_from(ready.front.as_ref().unwrap_or(new), slot).await
+                    }
                     None => self.takes_connections().await,
                 }
             }
@@ -174,7 +180,7 @@ impl<H: FrontHost> Swap<'_, H> {
         let mut patience = self.patience(FRONT);
         loop {
             let asked = self.through_port(&front.config).await?;
-            if asked.served_by == Some(slot) {
+            if asked.served_by == Some(slot) || self.crowded(front, slot, &asked).await?.is_some() {
                 return Ok(());
             }
             if patience.is_over() {

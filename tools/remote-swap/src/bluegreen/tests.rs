@@ -11,7 +11,7 @@ use crate::recreate::fake::{Fake, Fault};
 use crate::recreate::{self, Report};
 use crate::spec::tests::options;
 
-fn job_with(name: &str, more: &[&str]) -> Job {
+pub(super) fn job_with(name: &str, more: &[&str]) -> Job {
     let hex = "0".repeat(64);
     let image = format!("--image=r.example/{name}@sha256:{hex}");
     let mut args = vec![
@@ -27,11 +27,11 @@ fn job_with(name: &str, more: &[&str]) -> Job {
         .unwrap_or_else(|failure| panic!("{}", failure.message))
 }
 
-fn job(name: &str) -> Job {
+pub(super) fn job(name: &str) -> Job {
     job_with(name, &[])
 }
 
-async fn run(fake: &Fake, job: &Job) -> Report {
+pub(super) async fn run(fake: &Fake, job: &Job) -> Report {
     let ui = Ui::new("test", Box::new(std::io::sink()), false);
     deploy(fake, "host", job, &ui, &fake.cancelled, None).await
 }
@@ -42,7 +42,7 @@ async fn run_recreate(fake: &Fake, job: &Job) -> Report {
 }
 
 /// A host on which `old` serves and the one before it is kept.
-async fn host() -> Fake {
+pub(super) async fn host() -> Fake {
     let fake = Fake::new();
     for name in ["older", "old"] {
         let report = run(&fake, &job(name)).await;
@@ -66,7 +66,7 @@ fn serving(fake: &Fake) -> String {
     })
 }
 
-fn named(fake: &Fake, which: impl Fn(&Container) -> bool) -> Vec<String> {
+pub(super) fn named(fake: &Fake, which: impl Fn(&Container) -> bool) -> Vec<String> {
     let all = fake.containers.borrow();
     let name = |one: &Container| {
         let reference = one.label(label::REFERENCE).unwrap_or_default();
@@ -77,7 +77,7 @@ fn named(fake: &Fake, which: impl Fn(&Container) -> bool) -> Vec<String> {
 
 /// What has to hold after a deploy that went well: one front, one release that serves, both brought
 /// back by the engine, and what is kept is stopped.
-fn assert_tidy(fake: &Fake, name: &str, context: &str) {
+pub(super) fn assert_tidy(fake: &Fake, name: &str, context: &str) {
     assert_eq!(serving(fake), name, "{context}");
     let up = |one: &Container| one.status == Status::Running;
     assert_eq!(named(fake, |one| up(one) && one.role() == Role::Release), [name], "{context}");

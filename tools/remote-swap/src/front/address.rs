@@ -6,6 +6,8 @@
 use std::fmt;
 use std::net::Ipv4Addr;
 
+use ipnet::Ipv4Net;
+
 use crate::slot::Slot;
 
 /// The longest prefix of a network that has room for the front, two slots and some tasks.
@@ -13,26 +15,17 @@ const LONGEST: u8 = 28;
 
 /// An IPv4 network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Subnet {
-    network: u32,
-    prefix: u8,
-}
+pub(crate) struct Subnet(Ipv4Net);
 
 impl Subnet {
     /// Reads `172.18.0.0/16`; none if it is no IPv4 network or too small.
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        let (address, prefix) = text.split_once('/')?;
-        let address: Ipv4Addr = address.parse().ok()?;
-        let prefix: u8 = prefix.parse().ok()?;
-        if !(1..=LONGEST).contains(&prefix) {
-            return None;
-        }
-        let mask = u32::MAX << (32 - u32::from(prefix));
-        Some(Self { network: u32::from(address) & mask, prefix })
+        let network: Ipv4Net = text.parse().ok()?;
+        (1..=LONGEST).contains(&network.prefix_len()).then(|| Self(network.trunc()))
     }
 
     fn host(self, number: u32) -> Ipv4Addr {
-        Ipv4Addr::from(self.network + number)
+        Ipv4Addr::from(u32::from(self.0.network()) + number)
     }
 
     /// The first is the gateway's.
@@ -49,14 +42,14 @@ impl Subnet {
 
     /// The upper half: what has no address of its own gets one from there, and never a slot's.
     pub(crate) fn dynamic(self) -> String {
-        let half = self.network + (1 << (31 - u32::from(self.prefix)));
-        format!("{}/{}", Ipv4Addr::from(half), self.prefix + 1)
+        let half = Ipv4Net::new(self.0.broadcast(), self.0.prefix_len() + 1);
+        half.map(|half| half.trunc().to_string()).unwrap_or_default()
     }
 }
 
 impl fmt::Display for Subnet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", Ipv4Addr::from(self.network), self.prefix)
+        self.0.fmt(f)
     }
 }
 
@@ -80,15 +73,11 @@ mod tests {
         #[test]
         fn what_is_ours_is_in_the_network_and_not_in_its_dynamic_half(address: u32, prefix in 1_u8..=LONGEST) {
             let subnet = Subnet::parse(&format!("{}/{prefix}", Ipv4Addr::from(address))).unwrap();
-            let inside = |ip: Ipv4Addr, of: &str| {
-                let (network, prefix) = of.split_once('/').unwrap();
-                let shift = 32 - prefix.parse::<u32>().unwrap();
-                u32::from(ip) >> shift == u32::from(network.parse::<Ipv4Addr>().unwrap()) >> shift
-            };
-            let whole = subnet.to_string();
+            let whole: Ipv4Net = subnet.to_string().parse().unwrap();
+            let half: Ipv4Net = subnet.dynamic().parse().unwrap();
+            prop_assert!(whole.contains(&half) && half.prefix_len() == prefix + 1);
             for ip in [subnet.front(), subnet.slot(Slot::Blue), subnet.slot(Slot::Green)] {
-                prop_assert!(inside(ip, &whole));
-                prop_assert!(!inside(ip, &subnet.dynamic()));
+                prop_assert!(whole.contains(&ip) && !half.contains(&ip));
             }
         }
     }

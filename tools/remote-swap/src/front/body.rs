@@ -3,13 +3,17 @@
 use std::collections::HashMap;
 
 use slipway_engine::bollard::models::{
-    ContainerCreateBody, EndpointIpamConfig, EndpointSettings, HostConfig, NetworkingConfig,
+    ContainerCreateBody, EndpointIpamConfig, EndpointSettings, HostConfig, Mount, MountType,
+    MountVolumeOptions, NetworkingConfig,
 };
 
-use super::{DIRECTORY, Subnet};
+use super::{DIRECTORY, Subnet, USER};
 use crate::body::{bindings, policy};
 use crate::container::{Role, label};
 use crate::job::Job;
+
+/// Far more than it needs, and far less than what takes a host down.
+const PIDS: i64 = 4096;
 
 /// The network of an application's front and slots.
 pub(crate) fn network(app: &str) -> String {
@@ -32,6 +36,7 @@ pub(crate) fn body(job: &Job, image: &str, subnet: Subnet) -> ContainerCreateBod
     let network = network(&job.app);
     ContainerCreateBody {
         image: Some(image.to_owned()),
+        user: Some(format!("{USER}:{USER}")),
         // As the official image's own entry point does: a master that reloads, in the foreground.
         entrypoint: Some(vec!["haproxy".to_owned()]),
         cmd: Some(
@@ -50,12 +55,37 @@ pub(crate) fn body(job: &Job, image: &str, subnet: Subnet) -> ContainerCreateBod
             network_mode: Some(network.clone()),
             port_bindings: Some(bindings(&job.spec.publish)),
             restart_policy: Some(policy(None)),
-            ..HostConfig::default()
+            ..confined()
         }),
         networking_config: Some(NetworkingConfig {
             endpoints_config: Some(HashMap::from([(network, at(subnet.front().to_string()))])),
         }),
         ..ContainerCreateBody::default()
+    }
+}
+
+/// It can do its work and nothing else: it has no capability, nothing gives it one, and all that it
+/// could write is on a volume of root's. Processes are threads to the kernel, one a processor, for each worker that still drains.
+fn confined() -> HostConfig {
+    let files = Mount {
+        target: Some(DIRECTORY.to_owned()),
+        typ: Some(MountType::VOLUME),
+        volume_options: Some(MountVolumeOptions {
+            no_copy: Some(true),
+            ..MountVolumeOptions::default()
+        }),
+        ..Mount::default()
+    };
+    // The engine's default since 20.10, which its configuration may change.
+    let any_port = ("net.ipv4.ip_unprivileged_port_start".to_owned(), "0".to_owned());
+    HostConfig {
+        cap_drop: Some(vec!["ALL".to_owned()]),
+        security_opt: Some(vec!["no-new-privileges".to_owned()]),
+        readonly_rootfs: Some(true),
+        pids_limit: Some(PIDS),
+        mounts: Some(vec![files]),
+        sysctls: Some(HashMap::from([any_port])),
+        ..HostConfig::default()
     }
 }
 

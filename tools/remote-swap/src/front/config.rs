@@ -3,28 +3,30 @@
 //! It is made from a few values alone, which stand in its first line: so it can be read again, and
 //! a configuration that was changed by hand is told from ours.
 
-use std::fmt::Write;
+mod text;
+
 use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{DIRECTORY, SERVED_BY_HEADER, TOKEN_HEADER};
+use super::Settings;
 use crate::publish::{Protocol, Publish};
 use crate::slot::Slot;
 use crate::spec::Health;
+use crate::values;
 
 /// Begins the first line.
 const HEAD: &str = "# slipway: ";
 
-/// Counted up with every change of the text below, so that a front of an older version is seen.
-const VERSION: u32 = 1;
+/// Counted up with every change of the text, so that a front of an older version is seen.
+const VERSION: u32 = 2;
 
 /// Where the front is asked and told, if the application does not use that port itself.
 const CONTROL_PORT: u16 = 8404;
 
 /// A front's configuration.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Config {
     pub(crate) version: u32,
     /// Whoever knows it may tell the front which slot serves.
@@ -34,6 +36,8 @@ pub(crate) struct Config {
     pub(crate) green: Backend,
     /// How long a worker that was replaced by a reload may go on, in seconds.
     pub(crate) drain_s: u64,
+    #[serde(default)]
+    pub(crate) settings: Settings,
 }
 
 /// A port of the containers, and the one of the host by which it is known outside.
@@ -71,6 +75,13 @@ impl Backend {
     }
 }
 
+/// The token stays out of it.
+impl std::fmt::Debug for Config {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Config").field("generation", &self.generation()).finish_non_exhaustive()
+    }
+}
+
 impl Config {
     /// A configuration with a token of its own.
     pub(crate) fn new(
@@ -79,8 +90,8 @@ impl Config {
         green: Backend,
         drain_s: u64,
     ) -> Self {
-        let token = format!("{:032x}", rand::random::<u128>());
-        Self { version: VERSION, token, ports, blue, green, drain_s }
+        let settings = Settings::default();
+        Self { version: VERSION, token: new_token(), ports, blue, green, drain_s, settings }
     }
 
     pub(crate) fn backend(&self, slot: Slot) -> &Backend {
@@ -98,6 +109,17 @@ impl Config {
             Slot::Green => config.green = backend,
         }
         config
+    }
+
+    /// The same as this version writes it, with another token: no two configurations that a front
+    /// took up have the same.
+    pub(crate) fn renewed(self) -> Self {
+        Self { version: VERSION, token: new_token(), ..self }
+    }
+
+    /// Whether a front with the one does what a front with the other does.
+    pub(crate) fn does_the_same(&self, other: &Self) -> bool {
+        *self == Self { token: self.token.clone(), ..other.clone() }
     }
 
     /// The port at which the front is asked and told.
@@ -119,166 +141,30 @@ impl Config {
 
     /// Reads a configuration; none if it is not one of ours.
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        serde_json::from_str(text.lines().next()?.strip_prefix(HEAD)?).ok()
+        let config: Self = serde_json::from_str(text.lines().next()?.strip_prefix(HEAD)?).ok()?;
+        config.is_sound().then_some(config)
     }
 
-    /// The text of `haproxy.cfg`.
-    pub(crate) fn text(&self) -> String {
-        let mut text = format!("{HEAD}{}\n", self.json());
-        text.push_str(&self.general());
-        text.push_str(&self.control());
-        for port in &self.ports {
-            text.push_str(&self.frontend(*port));
-            for slot in Slot::BOTH {
-                text.push_str(&self.backend_text(*port, slot));
-            }
-        }
-        text
-    }
-
-    fn general(&self) -> String {
-        // A server is never given up for good: `…-anyway` is asked without a check where neither
-        // slot passes its own, so that a slow health answer cannot take a working application
-        // down. One answer to many tries is how long a client waits for a container that restarts.
-        format!(
-            "global
-  maxconn 4096
-  hard-stop-after {}s
-  log stdout format raw local0 notice
-defaults
-  mode http
-  log global
-  option dontlog-normal
-  timeout connect 1s
-  timeout client 60s
-  timeout http-request 30s
-  timeout http-keep-alive 75s
-  timeout queue 30s
-  timeout server 5m
-  timeout tunnel 1h
-  timeout check 2s
-  option redispatch 1
-  retries 5
-  retry-on conn-failure empty-response
-  http-reuse safe
-  option idle-close-on-response
-  default-server inter 2s fastinter 100ms downinter 250ms fall 2 rise 1 observe layer4 error-limit 1 on-error fastinter
-",
-            self.drain_s
-        )
-    }
-
-    fn control(&self) -> String {
-        let live = live_value();
-        let mut state = format!("{{\"generation\":\"{}\",\"live\":\"{live}\"", self.generation());
-        for slot in Slot::BOTH {
-            let mut busy = Vec::new();
-            for port in &self.ports {
-                let own = backend_name(slot, *port);
-                busy.push(format!("%[srv_conn({own}/{slot})]"));
-                busy.push(format!("%[srv_conn({own}/{slot}-anyway)]"));
-                busy.push(format!("%[srv_conn({}/{slot})]", backend_name(slot.other(), *port)));
-            }
-            let first = self.ports.first().map(|port| backend_name(slot, *port));
-            let up = first.map_or("0".into(), |name| format!("%[srv_is_up({name}/{slot})]"));
-            let _ = write!(state, ",\"{slot}\":{{\"up\":{up},\"busy\":[{}]}}", busy.join(","));
-        }
-        state.push('}');
-        let mut text = format!(
-            "frontend control
-  bind :{}
-  http-request deny deny_status 404 unless {{ req.hdr({TOKEN_HEADER}) -m str {} }}
-",
-            self.control_port(),
-            self.token
-        );
-        for slot in Slot::BOTH {
-            let _ = writeln!(
-                text,
-                "  http-request set-map({DIRECTORY}/live.map) live {slot} if {{ path /live/{slot} }}"
-            );
-        }
-        let _ = writeln!(
-            text,
-            "  http-request return status 200 content-type application/json lf-string '{state}'"
-        );
-        text
-    }
-
-    fn frontend(&self, port: PortMapping) -> String {
-        let missing = |name: &str| format!("unless {{ req.hdr({name}) -m found }}");
-        format!(
-            "frontend port-{port}
-  bind :{port}
-  option forwardfor
-  http-request set-header X-Forwarded-Proto http {}
-  http-request set-header X-Forwarded-Host %[req.hdr(Host)] {}
-  http-request set-header X-Forwarded-Port {} {}
-  http-request set-var(txn.ours) bool(true) if {{ req.hdr({TOKEN_HEADER}) -m str {} }}
-  http-request del-header {TOKEN_HEADER}
-  http-request disable-l7-retry unless METH_GET
-  http-response set-header {SERVED_BY_HEADER} %[srv_name] if {{ var(txn.ours) -m bool }}
-  use_backend {}-{port}
-",
-            missing("X-Forwarded-Proto"),
-            missing("X-Forwarded-Host"),
-            port.host,
-            missing("X-Forwarded-Port"),
-            self.token,
-            live_value(),
-            port = port.container,
-        )
-    }
-
-    fn backend_text(&self, port: PortMapping, slot: Slot) -> String {
-        let (own, other) = (self.backend(slot), self.backend(slot.other()));
-        let name = backend_name(slot, port);
-        let first = self.ports.first().copied().unwrap_or(port);
-        let tracked = |slot: Slot| format!("track {}/{slot}", backend_name(slot, first));
-        let (check, how) = if first == port {
-            let check = format!(
-                "  option httpchk
-  http-check send meth GET uri {} ver HTTP/1.1 hdr Host {}:{}
-  http-check expect status 200-299
-",
-                quoted(&own.health_path),
-                own.address,
-                own.health_port
-            );
-            (check, format!("check port {}", own.health_port))
-        } else {
-            (String::new(), tracked(slot))
-        };
-        format!(
-            "backend {name}
-{check}  server {slot} {own}:{port} {how}
-  server {other_slot} {other}:{port} backup {}
-  server {slot}-anyway {own}:{port} backup
-",
-            tracked(slot.other()),
-            own = own.address,
-            other = other.address,
-            other_slot = slot.other(),
-            port = port.container,
-        )
+    /// Whether its values are such as ours: they become part of the next configuration.
+    fn is_sound(&self) -> bool {
+        let hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        let backend =
+            |one: &Backend| values::health_path(&one.health_path).is_ok() && one.health_port != 0;
+        self.token.len() == 32
+            && self.token.bytes().all(hex)
+            && self.ports.iter().all(|port| port.container != 0 && port.host != 0)
+            && backend(&self.blue)
+            && backend(&self.green)
+            && self.settings.is_sound()
     }
 }
 
-fn live_value() -> String {
-    format!("%[str(live),map({DIRECTORY}/live.map,blue)]")
-}
-
-fn backend_name(slot: Slot, port: PortMapping) -> String {
-    format!("{slot}-{}", port.container)
-}
-
-/// One word of the configuration: between single quotes nothing has a meaning of its own.
-fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', r"'\''"))
+fn new_token() -> String {
+    format!("{:032x}", rand::random::<u128>())
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use proptest::prelude::*;
 
@@ -304,7 +190,41 @@ mod tests {
         assert_eq!(config.control_port(), 8405);
         let other = config.with(Slot::Green, config.blue.clone(), 30);
         assert_ne!(other.generation(), config.generation());
-        assert_eq!(other.token, config.token);
+        assert!(!other.does_the_same(&config));
+    }
+
+    #[test]
+    fn each_configuration_has_a_token_of_its_own() {
+        let config = config("/health");
+        let renewed = config.clone().renewed();
+        assert_ne!(renewed.token, config.token);
+        assert_ne!(renewed.generation(), config.generation());
+        assert!(renewed.does_the_same(&config));
+        assert!(!format!("{config:?}").contains(&config.token));
+    }
+
+    #[test]
+    fn that_of_the_first_version_is_read() {
+        let text = "# slipway: {\"version\":1,\"token\":\"0123456789abcdef0123456789abcdef\",\"ports\":[{\"container\":5000,\"host\":8000}],\"blue\":{\"address\":\"172.18.0.3\",\"health_path\":\"/\",\"health_port\":5000},\"green\":{\"address\":\"172.18.0.4\",\"health_path\":\"/\",\"health_port\":5000},\"drain_s\":30}\nglobal\n";
+        let config = Config::parse(text).unwrap();
+        assert_eq!((config.version, &config.settings), (1, &Settings::default()));
+        assert!(!config.with(Slot::Blue, config.blue.clone(), 30).does_the_same(&config));
+        assert_eq!(config.renewed().version, VERSION);
+    }
+
+    #[test]
+    fn values_that_would_not_stay_what_they_are_make_none() {
+        let text = config("/health").text();
+        for (from, to) in [
+            ("\"/health\"", "\"/health\\n  bind :1\""),
+            ("\"websocket\"", "\"websocket } x\""),
+            ("\"token\":\"", "\"token\":\"x"),
+            ("\"connections\":4096", "\"connections\":0"),
+            ("\"host\":8000", "\"host\":0"),
+        ] {
+            assert!(text.contains(from), "{from}");
+            assert_eq!(Config::parse(&text.replacen(from, to, 1)), None, "{to}");
+        }
     }
 
     #[test]
@@ -318,12 +238,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_path_is_one_word_whatever_is_in_it(path in "/[!-~]{0,12}") {
-            let text = quoted(&path);
-            // A quote is the only character that could end the word, and stands outside of quotes.
-            let inner: String = text.split(r"'\''").collect::<Vec<_>>().join("'");
-            prop_assert_eq!(inner, format!("'{path}'"));
-            prop_assert_eq!(config(&path).text().matches(&text).count(), 2);
+        fn whatever_is_asked_for_is_read_again(
+            connections in 1_u32..100_000,
+            trusted in proptest::collection::vec((any::<std::net::IpAddr>(), 0_u8..=32), 0..40),
+            path in "/[!-~]{0,12}",
+        ) {
+            let mut config = config(&path);
+            config.settings.connections = connections;
+            config.settings.trusted = trusted
+                .into_iter()
+                .map(|(address, prefix)| ipnet::IpNet::new(address, prefix).unwrap().trunc())
+                .collect();
+            prop_assert_eq!(Config::parse(&config.text()), Some(config));
         }
     }
 }

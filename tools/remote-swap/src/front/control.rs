@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{Files, Subnet};
+use super::{Config, Files, Subnet};
 use crate::host::{Host, Probe, Result};
 use crate::job::Job;
 use crate::slot::Slot;
@@ -62,8 +62,9 @@ pub(crate) trait FrontHost: Host {
     /// Reads both files; none if they are not there.
     async fn files(&self, front: &str) -> Result<Option<Files>>;
     /// Has a front that runs check a configuration, keep it and take it up. What it says of one
-    /// that it refuses; nothing is changed then.
-    async fn reload(&self, front: &str, config: &str) -> Result<std::result::Result<(), String>>;
+    /// that it refuses; nothing is changed then. Nobody else gets to see it.
+    async fn reload(&self, front: &str, config: &Config)
+    -> Result<std::result::Result<(), String>>;
     /// How many workers of a front run: more than one as long as those of before a reload end what
     /// they are busy with.
     async fn workers(&self, front: &str) -> Result<usize>;

@@ -1,51 +1,31 @@
 //! What fronts need of a host, in terms of the Engine API.
 
 use std::collections::HashMap;
-use std::io::Read;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use futures_util::{StreamExt, pin_mut};
-use slipway_engine::bollard::container::LogOutput;
-use slipway_engine::bollard::exec::StartExecResults;
 use slipway_engine::bollard::models::{
-    EndpointSettings, ExecConfig, Ipam, IpamConfig, NetworkConnectRequest, NetworkCreateRequest,
+    EndpointSettings, Ipam, IpamConfig, NetworkConnectRequest, NetworkCreateRequest,
 };
 use slipway_engine::bollard::query_parameters::{
     DownloadFromContainerOptions, InspectNetworkOptions, TopOptions, UploadToContainerOptions,
 };
 use slipway_engine::bollard::{body_full, errors::Error as BollardError};
 use slipway_engine::{Engine, Error, Reference};
+use slipway_untrusted::limit;
 
 use super::control::{Asked, FrontHost, Network};
-use super::{DIRECTORY, Files, SERVED_BY_HEADER, Subnet, TOKEN_HEADER, map_text};
+use super::{
+    Config, DIRECTORY, Files, SERVED_BY_HEADER, Subnet, TOKEN_HEADER, files, map_text, script,
+};
 use crate::container::label;
 use crate::error::HostError;
 use crate::host::{Probe, Result};
-use crate::job::Job;
+use crate::job::{Job, credentials};
 use crate::link::QUICK;
 use crate::remote::Remote;
 use crate::slot::Slot;
-
-/// The largest file that is read from a front, in bytes.
-const FILE_MAX: usize = 1 << 20;
-
-/// Checks a configuration, and takes it up. What is renamed has been synced, so that the disk
-/// holds the old file or the new one, whatever happens; a `sync` that takes no file syncs all.
-const RELOAD: &str = r#"set -e
-cd "$1"
-printf '%s' "$2" >haproxy.cfg.new
-haproxy -c -q -f haproxy.cfg.new
-sync haproxy.cfg.new 2>/dev/null || sync
-mv haproxy.cfg.new haproxy.cfg
-kill -USR2 1"#;
-
-/// Keeps the slot that serves.
-const KEEP_LIVE: &str = r#"set -e
-cd "$1"
-printf '%s' "$2" >live.map.new
-sync live.map.new 2>/dev/null || sync
-mv live.map.new live.map"#;
 
 impl FrontHost for Remote {
     async fn network(&self, app: &str) -> Result<Option<Network>> {
@@ -97,20 +77,23 @@ impl FrontHost for Remote {
             doing: "the front's image",
             source: Error::Protocol { what: format!("{image}: {error}") },
         })?;
-        let auth = job.front_auth.as_ref();
+        let auth = credentials(&job.registry, &reference).0;
         self.once("the pull", job.waits.pull_timeout, async |engine| {
-            engine.pull(&reference, None, auth, |step| progress(step.layer.to_owned())).await
+            engine
+                .pull(&reference, None, auth.as_ref(), |step| progress(step.layer.to_owned()))
+                .await
         })
         .await
     }
 
     async fn fill(&self, front: &str, files: &Files) -> Result<()> {
-        let tar = archive(files).map_err(|error| HostError::Engine {
+        let tar = files::archive(files).map_err(|error| HostError::Engine {
             doing: "the front's files",
             source: Error::Protocol { what: error.to_string() },
         })?;
         self.call("writing the front's files", QUICK, async |engine| {
-            let options = UploadToContainerOptions { path: "/".into(), ..Default::default() };
+            let path = DIRECTORY.to_owned();
+            let options = UploadToContainerOptions { path, ..Default::default() };
             let body = body_full(tar.clone().into());
             Ok(engine.docker().upload_to_container(front, Some(options), body).await?)
         })
@@ -122,25 +105,32 @@ impl FrontHost for Remote {
             let options = DownloadFromContainerOptions { path: DIRECTORY.into() };
             let stream = engine.docker().download_from_container(front, Some(options));
             pin_mut!(stream);
-            let mut tar = Vec::new();
+            let mut tar = limit::FRONT_FILES.gather();
             while let Some(chunk) = stream.next().await {
                 match chunk.map_err(Error::from) {
-                    Ok(chunk) if tar.len() < FILE_MAX => tar.extend_from_slice(&chunk),
-                    Ok(_) => break,
+                    // What is larger is not what was put there.
+                    Ok(chunk) if tar.push(&chunk).is_err() => return Ok(None),
+                    Ok(_) => {}
                     Err(Error::NotFound { .. }) => return Ok(None),
                     Err(error) => return Err(error),
                 }
             }
-            Ok(read_archive(&tar))
+            Ok(files::read_archive(tar.bytes()))
         })
         .await
     }
 
-    async fn reload(&self, front: &str, config: &str) -> Result<std::result::Result<(), String>> {
-        self.call("changing the front's configuration", QUICK, async |engine| {
-            script(engine, front, RELOAD, config).await
-        })
-        .await
+    async fn reload(
+        &self,
+        front: &str,
+        config: &Config,
+    ) -> Result<std::result::Result<(), String>> {
+        let text = config.text();
+        let told = self.call("changing the front's configuration", QUICK, async |engine| {
+            script::reload(engine, front, &text).await
+        });
+        // HAProxy quotes the line that it does not like.
+        Ok(told.await?.map_err(|told| told.replace(&config.token, "(token)")))
     }
 
     async fn workers(&self, front: &str) -> Result<usize> {
@@ -154,7 +144,7 @@ impl FrontHost for Remote {
 
     async fn keep_live(&self, front: &str, live: Slot) -> Result<std::result::Result<(), String>> {
         self.call("writing down which slot serves", QUICK, async |engine| {
-            script(engine, front, KEEP_LIVE, &map_text(live)).await
+            script::keep_live(engine, front, &map_text(live)).await
         })
         .await
     }
@@ -222,102 +212,4 @@ async fn create(
         ..NetworkCreateRequest::default()
     };
     engine.docker().create_network(request).await.map(drop)
-}
-
-/// Runs a script in a container as root, with the front's directory and one text as arguments.
-/// It runs to its end also if the connection breaks.
-async fn script(
-    engine: &Engine,
-    container: &str,
-    script: &str,
-    text: &str,
-) -> std::result::Result<std::result::Result<(), String>, Error> {
-    let words = ["sh", "-c", script, "sh", DIRECTORY, text];
-    let config = ExecConfig {
-        attach_stdout: Some(true),
-        attach_stderr: Some(true),
-        cmd: Some(words.into_iter().map(str::to_owned).collect()),
-        user: Some("0".to_owned()),
-        ..ExecConfig::default()
-    };
-    let exec = engine.docker().create_exec(container, config).await?.id;
-    let mut told = Vec::new();
-    if let StartExecResults::Attached { mut output, .. } =
-        engine.docker().start_exec(&exec, None).await?
-    {
-        while let Some(chunk) = output.next().await {
-            if let LogOutput::StdOut { message } | LogOutput::StdErr { message } = chunk?
-                && told.len() < FILE_MAX
-            {
-                told.extend_from_slice(&message);
-            }
-        }
-    }
-    let code = engine.docker().inspect_exec(&exec).await?.exit_code;
-    Ok(match code {
-        Some(0) => Ok(()),
-        _ => Err(last_line(&String::from_utf8_lossy(&told))),
-    })
-}
-
-/// The first line that tells an alert, else the last one.
-fn last_line(text: &str) -> String {
-    let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
-    let alert = lines().find(|line| line.contains("[ALERT]"));
-    alert.or_else(|| lines().next_back()).unwrap_or("it says nothing").to_owned()
-}
-
-fn archive(files: &Files) -> std::io::Result<Vec<u8>> {
-    let mut builder = tar::Builder::new(Vec::new());
-    let directory = DIRECTORY.trim_start_matches('/');
-    let mut header = tar::Header::new_ustar();
-    header.set_entry_type(tar::EntryType::Directory);
-    header.set_mode(0o755);
-    header.set_size(0);
-    builder.append_data(&mut header, format!("{directory}/"), std::io::empty())?;
-    for (name, text) in [("haproxy.cfg", &files.config), ("live.map", &files.map)] {
-        let mut header = tar::Header::new_ustar();
-        header.set_mode(0o644);
-        header.set_size(text.len() as u64);
-        builder.append_data(&mut header, format!("{directory}/{name}"), text.as_bytes())?;
-    }
-    builder.into_inner()
-}
-
-fn read_archive(bytes: &[u8]) -> Option<Files> {
-    let (mut config, mut map) = (None, None);
-    for entry in tar::Archive::new(bytes).entries().ok()? {
-        let mut entry = entry.ok()?;
-        let path = entry.path().ok()?.into_owned();
-        let place = match path.file_name()?.to_str()? {
-            "haproxy.cfg" => &mut config,
-            "live.map" => &mut map,
-            _ => continue,
-        };
-        let mut text = String::new();
-        entry.read_to_string(&mut text).ok()?;
-        *place = Some(text);
-    }
-    Some(Files { config: config?, map: map? })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_packed_is_unpacked() {
-        let files = Files { config: "global\n".into(), map: "live blue\n".into() };
-        let packed = archive(&files).unwrap();
-        assert_eq!(read_archive(&packed), Some(files));
-        assert_eq!(read_archive(b"not an archive"), None);
-    }
-
-    #[test]
-    fn what_is_told_of_a_refused_configuration() {
-        let told = "[NOTICE]   (9) : haproxy version is 2.6\n[ALERT]    (9) : config : parsing [x:3] : unknown keyword\n[ALERT] (9) : Fatal errors found\n";
-        assert!(last_line(told).contains("unknown keyword"));
-        assert_eq!(last_line("sh: mv: not found\n\n"), "sh: mv: not found");
-        assert_eq!(last_line(""), "it says nothing");
-    }
 }

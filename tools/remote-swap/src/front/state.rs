@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use super::{Config, Settings};
 use crate::slot::Slot;
 
 /// What a front that runs does at the moment.
@@ -13,6 +14,12 @@ pub(crate) struct State {
     pub(crate) live: Slot,
     blue: Server,
     green: Server,
+    /// Connections of clients, port by port. A front of the first version does not tell.
+    #[serde(default)]
+    connections: Vec<u64>,
+    /// Those of them that have the source that this request has.
+    #[serde(default)]
+    same_source: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -40,7 +47,31 @@ impl State {
 
     /// Requests, and connections that were upgraded, that the container in the slot is busy with.
     pub(crate) fn busy(&self, slot: Slot) -> u64 {
-        self.server(slot).busy.iter().sum()
+        self.server(slot).busy.iter().fold(0, |sum, one| sum.saturating_add(*one))
+    }
+
+    /// Why clients, or those of them who come from where this was asked, get no connection at the
+    /// moment; none if they get one.
+    pub(crate) fn crowded(&self, config: &Config) -> Option<String> {
+        let Settings { connections, per_source, .. } = config.settings;
+        let full = self.connections.iter().zip(&config.ports).find_map(|(count, port)| {
+            let full = *count >= u64::from(connections);
+            full.then(|| {
+                format!(
+                    "the front has {count} of {connections} connections in use at port {}",
+                    port.host
+                )
+            })
+        });
+        let mine = per_source > 0 && self.same_source >= u64::from(per_source);
+        full.or_else(|| {
+            mine.then(|| {
+                format!(
+                    "the front has {} of {per_source} connections in use from the address that it sees this host as",
+                    self.same_source
+                )
+            })
+        })
     }
 }
 
@@ -55,5 +86,24 @@ mod tests {
         assert_eq!((state.live, state.busy(Slot::Blue)), (Slot::Green, 3));
         assert!(state.is_up(Slot::Green) && !state.is_up(Slot::Blue));
         assert_eq!(State::parse("<html>"), None);
+        let most = text.replace("[1,0,2]", &format!("[{0},{0}]", u64::MAX));
+        assert_eq!(State::parse(&most).unwrap().busy(Slot::Blue), u64::MAX);
+    }
+
+    #[test]
+    fn why_nobody_gets_a_connection() {
+        let config = crate::front::config::tests::config("/");
+        let crowded = |more: &str| {
+            let text = format!(
+                r#"{{"generation":"g","live":"green","blue":{{"up":0,"busy":[]}},"green":{{"up":1,"busy":[]}}{more}}}"#
+            );
+            State::parse(&text).unwrap().crowded(&config)
+        };
+        assert_eq!(crowded(""), None);
+        assert_eq!(crowded(r#","connections":[4095,0],"same_source":1023"#), None);
+        let told = crowded(r#","connections":[1,4096],"same_source":0"#).unwrap();
+        assert_eq!(told, "the front has 4096 of 4096 connections in use at port 9000");
+        let told = crowded(r#","connections":[2000,0],"same_source":1024"#).unwrap();
+        assert!(told.contains("1024 of 1024"), "{told}");
     }
 }

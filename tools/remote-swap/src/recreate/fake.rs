@@ -64,6 +64,12 @@ pub(crate) struct Fake {
     /// What the fronts hold, by the containers' ids.
     pub(crate) fronts: RefCell<HashMap<String, FrontDisk>>,
     pub(crate) network: Cell<bool>,
+    /// A name that means another image by now.
+    pub(crate) moved: RefCell<Option<String>>,
+    /// Whether clients take all connections of the front.
+    pub(crate) full: Cell<bool>,
+    /// Whether the front runs with another configuration than its disk has.
+    pub(crate) left_behind: Cell<bool>,
     /// How often the port was asked for a release that dies of it.
     pub(crate) asked: Cell<u32>,
     /// What the host tells of itself.
@@ -103,6 +109,9 @@ impl Fake {
             fronts: RefCell::default(),
             network: Cell::new(false),
             asked: Cell::new(0),
+            moved: RefCell::default(),
+            full: Cell::new(false),
+            left_behind: Cell::new(false),
             api: Cell::new(ApiVersion { major: 1, minor: 41 }),
             skew: Cell::default(),
             free: Cell::new(Some(1 << 40)),
@@ -120,6 +129,9 @@ impl Fake {
             clock: self.clock.clone(),
             fronts: self.fronts.clone(),
             network: self.network.clone(),
+            moved: self.moved.clone(),
+            full: self.full.clone(),
+            left_behind: self.left_behind.clone(),
             image_names: self.image_names.clone(),
             ..Self::new()
         }
@@ -287,6 +299,14 @@ fn image_id(reference: &str) -> String {
     format!("id of {reference}")
 }
 
+impl Fake {
+    /// The image that a name means, which may be another one than before.
+    fn image_now(&self, reference: &str) -> String {
+        let moved = self.moved.borrow().as_deref() == Some(reference);
+        image_id(&if moved { format!("new {reference}") } else { reference.to_owned() })
+    }
+}
+
 impl Host for Fake {
     async fn containers(&self, app: &str) -> Result<Vec<Container>> {
         self.act("list", |all| {
@@ -348,10 +368,11 @@ impl Host for Fake {
             let pruned = pruned.as_ref().is_some_and(|name| reference.contains(name.as_str()));
             let unpulled = reference.contains("unpulled") && !self.pulled.get();
             Ok((!unpulled && !pruned).then(|| LocalImage {
-                id: image_id(reference),
+                id: self.image_now(reference),
                 os: "linux".into(),
                 architecture: "amd64".into(),
                 repo_digests: vec![reference.to_owned()],
+                created: None,
             }))
         })
         .await
@@ -408,7 +429,7 @@ impl Host for Fake {
             let environment = body.env.clone().unwrap_or_default();
             self.environments.borrow_mut().insert(id.clone(), environment);
             let mut one = crate::plan::tests::container(0, Role::Release, Status::Created, false);
-            one.image_id = image_id(&labels[label::REFERENCE]);
+            one.image_id = self.image_now(&labels[label::REFERENCE]);
             self.image_names.borrow_mut().insert(labels[label::REFERENCE].clone());
             let networks = body.networking_config.and_then(|config| config.endpoints_config);
             let wanted = networks

@@ -1,6 +1,8 @@
 //! The status for people: a few aligned lines a host. Pure.
 
-use slipway_release::{DeployKind, HistoryEntry, HostStatus, LiveStatus, Outcome, Status};
+use slipway_release::{
+    DeployKind, FrontStatus, HistoryEntry, HostStatus, LiveStatus, Outcome, Status,
+};
 use slipway_untrusted::{clean, clean_line};
 
 /// Rows of the history that are shown; the document has all of them.
@@ -70,7 +72,16 @@ fn serving(live: &LiveStatus, host: &HostStatus) -> Vec<Vec<String>> {
     rows.extend(live.slot.as_deref().map(|slot| row(["slot", slot])));
     let front = host.front.as_ref();
     rows.extend(front.map(|one| row(["front", &format!("{}, {}", one.container, one.state)])));
+    rows.extend(front.map(|one| row(["image", &image_of(one)])));
     rows
+}
+
+/// The image of a front, by name, digest or id, and age.
+fn image_of(front: &FrontStatus) -> String {
+    let id = front.image_digest.as_ref().or(front.image_id.as_ref());
+    let made = front.image_created.as_deref().unwrap_or("-");
+    let (name, id) = (or_dash(front.image.as_deref()), short(id.map(String::as_str)));
+    format!("{name}, {id}, of {made}")
 }
 
 fn happened(entry: &HistoryEntry) -> Vec<String> {
