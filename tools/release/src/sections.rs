@@ -243,8 +243,12 @@ pub enum DeployKind {
 pub struct HostOutcome {
     /// The host as it was given.
     pub host: String,
-    /// Where the application answers, if it publishes a port.
+    /// Where the application answers, if it publishes a port: `http://…`, `https://…`, or `tcp://…`
+    /// where a connection is all that can be asked for.
     pub url: Option<String>,
+    /// By what its health was told: `http`, `https`, `tcp`, `container` (its HEALTHCHECK), or `none`,
+    /// where it only had to stay up. With `none` there is no URL and nothing to ask.
+    pub health: Option<String>,
     /// The name of the new container.
     pub container: Option<String>,
     /// The id of the new container.
