@@ -28,7 +28,7 @@ use crate::lock::Who;
 use crate::look::Look;
 use crate::options::{Options, Strategy};
 use crate::plan::{Serving, Situation};
-use crate::record::{self, Impossible, Live, Release};
+use crate::record::{self, Impossible, Key, Live, Release};
 use crate::recreate::{Guard, Report};
 use crate::remote::Remote;
 use crate::sent;
@@ -86,7 +86,8 @@ pub(crate) async fn run(
             failure = done.report.failure;
             outcome = done.report.outcome;
             if let Some(job) = &done.job {
-                outcome.url = fleet::url(target, job);
+                let url = fleet::url(target, job);
+                outcome.url = fleet::as_asked(url, outcome.health.as_deref());
                 deploy.strategy = Some(job.strategy.as_str().to_owned());
                 deploy.health_path = Some(job.spec.health.path.clone());
             }
@@ -167,7 +168,7 @@ impl<'a> Back<'a> {
             compression: None,
             tag: entry.tag.clone(),
             revision: entry.revision.clone(),
-            spec_hash: spec.hash(),
+            fingerprint: Key::random().fingerprint(&spec.canonical()),
             waits: self.waits,
             provenance: entry.provenance(),
             allow_older: true,
@@ -178,7 +179,7 @@ impl<'a> Back<'a> {
             // Going back one release does not take away the one before it.
             keep: usize::MAX,
             release_command: None,
-            scrub: Scrub::new(spec.environment.secrets().iter().cloned().chain(passwords)),
+            scrub: Scrub::new(spec.secrets().cloned().chain(passwords)),
             spec,
         })
     }
@@ -319,7 +320,7 @@ pub(crate) async fn specification<H: Look>(
     release: &Release,
 ) -> Result<Result<Spec, values::Reason>, HostError> {
     match (&release.spec, &release.container) {
-        (Some(text), _) => Ok(Spec::restored(text, &[])),
+        (Some(text), _) => Ok(Spec::restored(text, None)),
         (None, Some(container)) => record::of_container(host, container).await,
         (None, None) => Ok(Err("neither its record nor a container of it has it".to_owned())),
     }

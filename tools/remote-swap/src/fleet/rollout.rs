@@ -12,6 +12,7 @@ use futures_util::stream::FuturesUnordered;
 use slipway_release::{Code, Failure, HostOutcome, Outcome, exit};
 use slipway_shell::CancellationToken;
 
+use super::as_asked;
 use super::verdict::{self, Told};
 use crate::options::{OnFailure, Options};
 use crate::recreate::Report;
@@ -189,6 +190,7 @@ impl<H: Hosts> Run<'_, H> {
 
     fn ended(&mut self, index: usize, report: Report) {
         let (host, url) = self.place(index);
+        let url = as_asked(url, report.outcome.health.as_deref());
         self.outcomes[index] = HostOutcome { host, url, ..report.outcome };
         self.hosts.stand(&self.outcomes);
         if let Some(failure) = report.failure {
