@@ -114,6 +114,19 @@ fn flags_make_the_container_that_docker_makes_of_them() {
         "max-file=2",
         "--restart",
         "on-failure:4",
+        "--user",
+        "10001:10001",
+        "--read-only",
+        "--tmpfs",
+        "/tmp:size=16m",
+        "--cap-drop",
+        "ALL",
+        "--cap-add",
+        "NET_BIND_SERVICE",
+        "--security-opt",
+        "no-new-privileges",
+        "--pids-limit",
+        "512",
     ];
     let mut swap = app.swap(&common);
     swap.args(["--stop-timeout", "7s"]).env("NAMED", "from here").env("INHERITED", "this too");
@@ -189,6 +202,8 @@ fn the_environment_and_the_settings_say_the_same_as_flags() {
         .map(|(name, value)| format!("--{}={value}", name.replace('_', "-")))
         .collect();
     docker.extend(["--publish=8122:8000".to_owned(), "--stop-timeout=60".to_owned()]);
+    // What is safe is set without being asked for.
+    docker.extend(["--security-opt=no-new-privileges".to_owned(), "--pids-limit=4096".to_owned()]);
     let docker: Vec<&str> = docker.iter().map(String::as_str).collect();
     let model = Model::new(&docker, one().reference());
     assert_eq!(configured(container), configured(&model.0));
