@@ -26,6 +26,7 @@ signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(503 if self.path == "/health" and "SICK" in os.environ else 200)
+        self.send_header("Content-Length", "7")
         self.end_headers()
         self.wfile.write(b"secured")
     def log_message(self, *_):
@@ -43,6 +44,7 @@ const WORKER: &str = r#"
 import os, signal
 signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 print("working", flush=True)
+signal.signal(signal.SIGALRM, lambda *_: os._exit(5))
 if "ENDS" in os.environ:
     signal.alarm(1)
 signal.pause()

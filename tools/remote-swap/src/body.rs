@@ -97,12 +97,20 @@ fn labels(job: &Job, role: Role) -> HashMap<String, String> {
 fn confined(confinement: &Confinement) -> HostConfig {
     let list =
         |names: &BTreeSet<String>| (!names.is_empty()).then(|| names.iter().cloned().collect());
+    // As docker's client writes it: all engines know that form.
+    let capabilities = |names: &BTreeSet<String>| {
+        let prefixed = |name: &String| match name.as_str() {
+            "ALL" => name.clone(),
+            _ => format!("CAP_{name}"),
+        };
+        list(&names.iter().map(prefixed).collect())
+    };
     let tmpfs = &confinement.tmpfs;
     HostConfig {
         readonly_rootfs: Some(confinement.read_only),
         tmpfs: (!tmpfs.is_empty()).then(|| tmpfs.clone().into_iter().collect()),
-        cap_add: list(&confinement.cap_add),
-        cap_drop: list(&confinement.cap_drop),
+        cap_add: capabilities(&confinement.cap_add),
+        cap_drop: capabilities(&confinement.cap_drop),
         security_opt: list(&confinement.security_opt),
         pids_limit: confinement.pids_limit,
         ..HostConfig::default()
