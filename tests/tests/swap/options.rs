@@ -216,12 +216,16 @@ fn the_environment_and_the_settings_say_the_same_as_flags() {
     }
     let mut document = one().document.clone();
     document["settings"] = json!({"remote-swap": settings});
-    let again = Run::of(&with_input(&mut tool("remote-swap"), &document.to_string())).good();
+    // Ways in are trusted to flags and variables only, unless somebody says otherwise.
+    let mut trusting = tool("remote-swap");
+    trusting.env("SLIPWAY_TRUST_SETTINGS", "true");
+    let again = Run::of(&with_input(&mut trusting, &document.to_string())).good();
     assert_eq!(host(&again)["outcome"], "unchanged");
     assert_eq!(host(&again)["container_id"], container);
 
     // A flag goes before a variable, and that before a setting.
     let mut mixed = tool("remote-swap");
+    mixed.env("SLIPWAY_TRUST_SETTINGS", "true");
     mixed.args(["--cpus", "1.25"]).env("REMOTE_SWAP_CPUS", "1").env("REMOTE_SWAP_MEMORY", "96m");
     let mixed = Run::of(&with_input(&mut mixed, &document.to_string())).good();
     let seen = inspect(text_of(host(&mixed), "container_id"));
