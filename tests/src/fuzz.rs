@@ -13,6 +13,20 @@ pub type Target = fn(&[u8]);
 pub fn targets() -> Vec<(&'static str, Target)> {
     let mut targets: Vec<(&'static str, Target)> =
         vec![("document", document), ("shown_text", shown_text)];
+    for of_crate in [
+        slipway_engine::fuzz::TARGETS,
+        slipway_probe::fuzz::TARGETS,
+        slipway_registry::fuzz::TARGETS,
+        slipway_release::fuzz::TARGETS,
+        slipway_ssh::fuzz::TARGETS,
+        ecrlogin::fuzz::TARGETS,
+        healthwait::fuzz::TARGETS,
+        imgbuild::fuzz::TARGETS,
+        imgpush::fuzz::TARGETS,
+        remote_swap::fuzz::TARGETS,
+    ] {
+        targets.extend(of_crate);
+    }
     targets.sort_unstable_by_key(|(name, _)| *name);
     targets
 }

@@ -126,8 +126,11 @@ fn ecrlogin_with_a_contradiction() {
 
 #[test]
 fn imgpush_with_a_saved_document() {
-    let input = r#"{"schema":"slipway.release/v1","image":{"name":"web","tag":"1","id":"sha256:1"},"registry":{"host":"r.example","username":"AWS"}}"#;
-    let ended = call::<ImgPush>(&[], Some(input), OutputKind::Pipe);
+    let id = format!("sha256:{}", "0a".repeat(32));
+    let input = format!(
+        r#"{{"schema":"slipway.release/v1","image":{{"name":"web","tag":"1","id":"{id}"}},"registry":{{"host":"r.example","username":"AWS"}}}}"#
+    );
+    let ended = call::<ImgPush>(&[], Some(&input), OutputKind::Pipe);
     assert_eq!(ended.exit, 4, "{}", ended.stderr);
 }
 

@@ -42,12 +42,16 @@ mod release_command;
 mod rollback;
 #[path = "swap/serving.rs"]
 mod serving;
+#[path = "swap/shell.rs"]
+mod shell;
 #[path = "swap/site.rs"]
 mod site;
 #[path = "swap/status.rs"]
 mod status;
 #[path = "swap/token.rs"]
 mod token;
+#[path = "swap/unreached.rs"]
+mod unreached;
 
 use std::io::Write;
 use std::process::{Child, Command, Stdio};

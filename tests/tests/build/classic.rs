@@ -192,7 +192,7 @@ fn archives_and_private_base_images_work() {
     let reference = registry::pushed_base(&project);
     let derived =
         Project::new("classic-derived", &format!("FROM {reference}\nCOPY Dockerfile /mine\n"));
-    let _ = door.run(&derived, &["--no-cache"]).bad("imgbuild", 4, "base_image_unavailable");
+    let _ = door.run(&derived, &["--no-cache"]).bad("imgbuild", 4, "registry_denied");
     let line = format!(
         "ecrlogin --registry-id {} | imgbuild --no-cache {}",
         &from_run_sh("LAB_REGISTRY")[..12],
@@ -200,4 +200,29 @@ fn archives_and_private_base_images_work() {
     );
     let built = Run::of(&without_input(shell(&line).env("DOCKER_HOST", door.host()))).good();
     assert_eq!(file_of(text(&built.document["image"], "id"), "context/sub/a"), "a");
+}
+
+#[test]
+fn as_many_rules_and_sources_as_with_buildkit() {
+    let door = Door::open();
+    let project = files::ruled("classic-rules");
+    assert_eq!(files::kept(text(&door.build(&project, &[]), "id")), ["kept"]);
+    let project = files::many_sources("classic-sources");
+    let image = door.build(&project, &[]);
+    assert_eq!(files_of(text(&image, "id")).len(), files::SOURCES);
+}
+
+#[test]
+fn names_that_are_no_text_arrive() {
+    let (door, project) = (Door::open(), files::latin("classic-latin"));
+    let image = door.build(&project, &[]);
+    assert_eq!(files::raw_names(text(&image, "id")), files::LATIN);
+}
+
+#[test]
+fn what_a_dockerfile_says_is_not_repeated_where_it_is_no_dockerfile() {
+    let (door, project) = (Door::open(), Project::new("classic-quote", "FROM scratch\nAKIA0 x\n"));
+    let bad = door.run(&project, &[]).bad("imgbuild", 1, "dockerfile_invalid");
+    let message = text(&bad.document["error"], "message");
+    assert!(message.contains("Dockerfile line 2: ") && !message.contains("AKIA0"), "{message}");
 }

@@ -44,7 +44,7 @@ fn a_failing_step_is_told_with_its_place_and_its_last_words() {
 #[test]
 fn mistakes_in_the_dockerfile_are_told_by_line() {
     let project = Project::new("mistakes", "");
-    let (invalid, no_base) = ("dockerfile_invalid", "base_image_unavailable");
+    let (invalid, unreachable) = ("dockerfile_invalid", "registry_unreachable");
     for (dockerfile, args, exit, code, words) in [
         ("FROM scratch\n\nRUNN make\n", &[][..], 1, invalid, "Dockerfile line 3: "),
         ("FROM scratch\nCOPY one\n", &[], 1, invalid, "COPY"),
@@ -53,12 +53,28 @@ fn mistakes_in_the_dockerfile_are_told_by_line() {
         ("FROM scratch AS a\nCOPY . /\n", &["--target", "nope"], 1, invalid, "`nope`"),
         ("FROM scratch\nCOPY not-here /\n", &[], 1, "build_failed", "Dockerfile line 2"),
         ("FROM scratch\nADD http://127.0.0.1:9/x /\n", &[], 1, "build_failed", "Dockerfile line 2"),
-        ("FROM scratch\nCOPY --from=127.0.0.1:9/x /a /\n", &[], 5, no_base, "127.0.0.1:9/x"),
+        ("FROM scratch\nCOPY --from=127.0.0.1:9/x /a /\n", &[], 5, unreachable, "127.0.0.1:9/x"),
+        (
+            "# syntax=127.0.0.1:9/x\nFROM scratch\n",
+            &[],
+            5,
+            unreachable,
+            "the Dockerfile frontend 127",
+        ),
     ] {
         project.write("Dockerfile", dockerfile);
         let error = project.fails(args, exit, code);
         assert!(text(&error, "message").contains(words), "{dockerfile:?}: {error:#}");
     }
+}
+
+#[test]
+fn a_long_instruction_that_fails_is_told_as_any_other() {
+    let long = format!("FROM {BASE}\nRUN : {} && exit 3\n", "x".repeat(40_000));
+    let project = Project::new("long", &long);
+    let error = project.fails(&[], 1, "build_failed");
+    assert_eq!(error["evidence"]["exit_code"], 3, "{error:#}");
+    assert_eq!(error["evidence"]["line"], 2, "{error:#}");
 }
 
 #[test]

@@ -3,6 +3,8 @@
 use super::*;
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 
 /// The tree that the rules are tried on.
@@ -230,5 +232,155 @@ fn times_are_kept() {
     for path in paths {
         let arrived = of(&directory.path().join("tree/context").join(path));
         assert_eq!(arrived, 981_173_106, "{path}");
+    }
+}
+
+/// A directory of which ten thousand rules leave one file.
+pub(crate) fn ruled(name: &str) -> Project {
+    let project = Project::new(name, COPY_ALL);
+    let rules: Vec<String> = (0..10_000).map(|n| format!("rule-{n:04}/**/file")).collect();
+    project.write(".dockerignore", &format!("Dockerfile\n.dockerignore\n{}\n", rules.join("\n")));
+    for file in ["rule-0000/a/file", "rule-9999/file", "kept"] {
+        project.write(file, file);
+    }
+    project
+}
+
+/// The files below `/context`, without the directories that lead to them.
+pub(crate) fn kept(image: &str) -> Vec<String> {
+    let files = files_of(image);
+    files.into_iter().filter(|(_, what)| !what.starts_with("dir ")).map(|(path, _)| path).collect()
+}
+
+/// The sources of the COPY in [`many_sources`]. Their paths are long, so that they are more than a
+/// header list of 16 KiB holds. With many short ones BuildKit of Docker 20.10 gives up on a busy
+/// machine ("flightcontrol: exceeded retry timeout"), whoever's client asks.
+pub(crate) const SOURCES: usize = 20;
+
+/// A Dockerfile whose COPY names as many sources.
+pub(crate) fn many_sources(name: &str) -> Project {
+    let names: Vec<String> =
+        (0..SOURCES).map(|n| format!("{0}/{0}/{0}/{0}/source-{n:04}", "d".repeat(200))).collect();
+    let project =
+        Project::new(name, &format!("FROM scratch\nCOPY {} /context/\n", names.join(" ")));
+    for name in names {
+        project.write(&name, &name);
+    }
+    project
+}
+
+#[test]
+fn ten_thousand_rules_and_long_sources_are_no_more_than_docker_takes() {
+    let project = ruled("rules");
+    assert_eq!(kept(text(&project.build(&[]), "id")), ["kept"]);
+    let project = many_sources("sources");
+    assert_eq!(files_of(text(&project.build(&[]), "id")).len(), SOURCES);
+}
+
+/// Names in Latin-1, as they stand in an image: sorted, a link's target behind its name.
+pub(crate) const LATIN: [&[u8]; 2] = [b"caf\xe9", b"link\xff -> caf\xe9"];
+
+/// A directory with files of those names.
+pub(crate) fn latin(name: &str) -> Project {
+    let project = Project::new(name, COPY_ALL);
+    let path = |name: &[u8]| project.path().join(OsStr::from_bytes(name));
+    std::fs::write(path(b"caf\xe9"), "x").unwrap();
+    symlink(OsStr::from_bytes(b"caf\xe9"), path(b"link\xff")).unwrap();
+    project.write(".dockerignore", "Dockerfile\n.dockerignore\n");
+    project
+}
+
+/// The names below `/context` of an image as bytes.
+pub(crate) fn raw_names(image: &str) -> Vec<Vec<u8>> {
+    let directory = unpacked(image);
+    let entries = std::fs::read_dir(directory.path().join("tree/context")).unwrap();
+    let mut names: Vec<Vec<u8>> = entries
+        .map(|entry| {
+            let entry = entry.unwrap();
+            let name = entry.file_name().as_bytes().to_vec();
+            match entry.path().read_link() {
+                Ok(target) => [&name, &b" -> "[..], target.as_os_str().as_bytes()].concat(),
+                Err(_) => name,
+            }
+        })
+        .collect();
+    names.sort_unstable();
+    names
+}
+
+#[test]
+fn names_that_are_no_text_arrive() {
+    let project = latin("latin");
+    let image = project.build(&[]);
+    assert_eq!(raw_names(text(&image, "id")), LATIN);
+    // Nothing has changed, and a byte more is a change.
+    let again = project.build(&[]);
+    assert_eq!(again["id"], image["id"]);
+    std::fs::write(project.path().join(OsStr::from_bytes(b"caf\xe9")), "xy").unwrap();
+    assert_ne!(project.build(&[])["id"], image["id"]);
+    // A source of COPY by a pattern that names it.
+    project.write("Dockerfile", "FROM scratch\nCOPY link* /context/\n");
+    let image = project.build(&[]);
+    assert_eq!(raw_names(text(&image, "id")).len(), 1);
+}
+
+#[test]
+fn patterns_are_refused_where_dockers_own_client_refuses_them() {
+    let project = Project::new("patterns", COPY_ALL);
+    for name in ["a", "d", "5", "]", "x*"] {
+        project.write(name, name);
+    }
+    for pattern in [
+        "[z-a]",
+        "[~-!]",
+        "[\\~-\\!]",
+        "**/[z-a]",
+        "no/[z-a]x",
+        "[",
+        "[]",
+        "[^]",
+        "[a",
+        "a[",
+        "[]a]",
+        "[^]a]",
+        "[-]",
+        "[a-]",
+        "[-a]",
+        "[+--]",
+        "[a-b-c]",
+        "\\",
+        "a\\",
+        "\\q",
+        "[\\q]",
+        "\\é",
+        "!",
+        "[[:foo:]]",
+        "]",
+        "a]",
+        "[!a]",
+        "[^a]",
+        "[a-a]",
+        "[\\]]",
+        "x\\*",
+        "[[:alpha:]]",
+        "[[:^digit:]]",
+    ] {
+        project.write(".dockerignore", &format!("{pattern}\n"));
+        let mut docker = Command::new("docker");
+        docker.args(["build", "-q", "--no-cache"]).arg(project.path());
+        docker.env("DOCKER_BUILDKIT", "0").env("DOCKER_HOST", from_run_sh("DOCKER_HOST"));
+        let docker = docker.output().unwrap();
+        let ours = project.run(&[]);
+        assert_eq!(ours.exit == 0, docker.status.success(), "{pattern}: {}", ours.told);
+        if ours.exit == 0 {
+            let theirs = String::from_utf8(docker.stdout).unwrap();
+            let image = &ours.document["image"];
+            assert_eq!(files_of(text(image, "id")), files_of(theirs.trim()), "{pattern}");
+            ci_engine(&["rmi", "-f", theirs.trim()]);
+        } else {
+            let error = &ours.document["error"];
+            assert_eq!(error["code"], "dockerfile_invalid", "{pattern}: {error:#}");
+            assert!(text(error, "message").contains(".dockerignore line 1: "), "{error:#}");
+        }
     }
 }

@@ -27,7 +27,7 @@ fn a_private_base_image_needs_the_documents_credentials() {
     let (tagged, _) = reference.split_once('@').unwrap();
     let project = Project::new("derived", &format!("FROM {tagged}:1\nCOPY Dockerfile /mine\n"));
 
-    let error = project.fails(&[], 4, "base_image_unavailable");
+    let error = project.fails(&[], 4, "registry_denied");
     assert!(text(&error, "message").contains(&format!("{tagged}:1")), "{error:#}");
     assert!(text(&error, "hint").contains("ecrlogin"), "{error:#}");
     assert_eq!(error["retryable"], false);
@@ -64,9 +64,9 @@ fn pull_asks_the_registry_though_the_engine_has_the_image() {
     ci_engine(&["tag", text(&image, "id"), &name]);
     let project = Project::new("pull", &format!("FROM {name}\nCOPY Dockerfile /mine\n"));
     project.build(&[]);
-    project.fails(&["--pull"], 4, "base_image_unavailable");
+    project.fails(&["--pull"], 4, "registry_denied");
     ci_engine(&["rmi", &name]);
-    let error = project.fails(&[], 4, "base_image_unavailable");
+    let error = project.fails(&[], 4, "registry_denied");
     assert!(text(&error, "message").contains(&name), "{error:#}");
 }
 
@@ -82,7 +82,7 @@ fn a_base_image_that_nobody_has_is_told_from_one_out_of_reach() {
 
     // Nothing listens on this port of the engine's own loopback.
     project.write("Dockerfile", "FROM 127.0.0.1:9/nobody:1\n");
-    let error = project.fails(&[], 5, "base_image_unavailable");
+    let error = project.fails(&[], 5, "registry_unreachable");
     assert_eq!(error["retryable"], true, "{error:#}");
     assert!(text(&error, "message").contains("refused"), "{error:#}");
 }
@@ -136,18 +136,32 @@ fn logins_of_dockers_own_configuration_are_used() {
         assert!(!built.told.contains(&password));
     }
     let store = json!({"credsStore": "of-test"});
-    for (config, helper, exit, words) in [
-        (&json!({}), &helper[..], 4, "ecrlogin"),
+    let (denied, config_failed) = ((4, "registry_denied"), (1, "docker_config_failed"));
+    for (config, helper, (exit, code), words) in [
+        (&json!({}), &helper[..], denied, "ecrlogin"),
         (
             &store,
             "#!/bin/sh\necho credentials not found in native keychain\nexit 1\n",
-            4,
+            denied,
             "ecrlogin",
         ),
-        (&store, "#!/bin/sh\necho the keychain is locked\nexit 1\n", 4, "config.json"),
-        (&json!({"credsStore": "not-installed"}), "", 4, "config.json"),
+        (&store, "#!/bin/sh\necho the keychain is locked\nexit 1\n", config_failed, "config.json"),
+        (&store, "#!/bin/sh\nexec yes\n", config_failed, "config.json"),
+        (&json!({"credsStore": "not-installed"}), "", config_failed, "config.json"),
     ] {
-        let bad = build(config, helper).bad("imgbuild", exit, "base_image_unavailable");
+        let bad = build(config, helper).bad("imgbuild", exit, code);
         assert!(text(&bad.document["error"], "hint").contains(words), "{:#}", bad.document);
+    }
+}
+
+#[test]
+fn an_empty_configuration_of_docker_is_as_none() {
+    let project = Project::new("empty-config", COPY_ALL);
+    let directory = project.beside("docker");
+    std::fs::create_dir_all(&directory).unwrap();
+    for text in ["", "\n", "{}", "null"] {
+        std::fs::write(directory.join("config.json"), text).unwrap();
+        let mut command = project.imgbuild();
+        let _ = Run::of(&without_input(command.env("DOCKER_CONFIG", &directory))).good();
     }
 }

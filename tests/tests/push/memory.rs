@@ -1,8 +1,11 @@
 //! What imgpush remembers of registries spares work, and is never believed unasked.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 
 use serde_json::Value;
+use slipway_tests::lab::run;
+use slipway_tests::process::as_root;
 
 use crate::site::{Site, layered};
 
@@ -102,4 +105,37 @@ fn what_the_engine_pushed_is_remembered_too() {
     assert_eq!(document["push"]["via"], "engine");
     let tagged = site.push(&first, "memory/engine", &["-t", "2", "--via", "direct"]);
     assert_eq!(uploaded(&tagged.good().document), (0, 1));
+}
+
+#[test]
+fn what_another_user_planted_is_neither_read_nor_changed() {
+    let site = Site::new();
+    let id = layered("scratch", &[("p", 500_000)]);
+    let first = site.push(&id, "memory/planted", DIRECT).good();
+    assert!(!first.told.contains("warning"), "{}", first.told);
+    let (memory, victim) = (site.memory(), tempfile::NamedTempFile::new().unwrap());
+    fs::write(victim.path(), "whole").unwrap();
+    let lock = memory.with_extension("lock");
+    fs::remove_file(&lock).unwrap();
+    std::os::unix::fs::symlink(victim.path(), &lock).unwrap();
+    let before = fs::read_to_string(&memory).unwrap();
+
+    // One's own, with a link of any origin: it is not followed.
+    let pushed = site.push(&id, "memory/planted-own", DIRECT).good();
+    assert_eq!(fs::read_to_string(victim.path()).unwrap(), "whole", "{}", pushed.told);
+
+    let directory = memory.parent().unwrap();
+    let owner = |owner: &str| {
+        run(&mut as_root(&["chown", "-R", "-h", owner, directory.to_str().unwrap()], &[]))
+    };
+    let own = fs::metadata("/proc/self").unwrap();
+    let _ = owner("65534:65534");
+    let pushed = site.push(&id, "memory/planted-theirs", DIRECT);
+    let _ = owner(&format!("{}:{}", own.uid(), own.gid()));
+    let pushed = pushed.good();
+    let told = "warning: what is learned of the registry is not kept: ";
+    assert!(pushed.told.contains(told) && pushed.told.contains("uid 65534"), "{}", pushed.told);
+    assert_eq!(uploaded(&pushed.document), (1, 0), "nothing is known");
+    assert_eq!(fs::read_to_string(victim.path()).unwrap(), "whole");
+    assert_eq!(fs::read_to_string(&memory).unwrap(), before);
 }

@@ -66,8 +66,33 @@ fn keys_from_the_environment_and_from_an_agent() {
     let key = std::fs::read_to_string(from_run_sh("LAB_SSH_KEY")).unwrap();
     leads_in(&app, keyless(&app).args(["--identity-env", "THE_KEY"]).env("THE_KEY", &key));
     // As a CI server's form for secrets may leave it.
-    let mangled = key.trim_end().replace('\n', "\r\n");
-    leads_in(&app, keyless(&app).args(["--identity-env", "THE_KEY"]).env("THE_KEY", mangled));
+    for line_end in ["\r\n", " ", "\\n"] {
+        let mangled = key.trim_end().replace('\n', line_end);
+        leads_in(&app, keyless(&app).args(["--identity-env", "THE_KEY"]).env("THE_KEY", mangled));
+    }
+    let locked = app.beside("locked");
+    std::fs::write(&locked, &key).unwrap();
+    std::fs::set_permissions(&locked, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let lock = ["-q", "-p", "-P", "", "-N", "open sesame", "-f"];
+    run(Command::new("ssh-keygen").args(lock).arg(&locked));
+    let with_key = || {
+        let mut swap = keyless(&app);
+        swap.args(["--identity", locked.to_str().unwrap()]);
+        swap
+    };
+    let bad = deploy(&mut with_key(), one()).bad("remote-swap", 4, "ssh_key_unusable");
+    let hint = text_of(&bad.document["error"], "hint");
+    assert!(hint.contains("--identity-passphrase-env"), "{hint}");
+    let opened = |phrase: &str| {
+        let mut swap = with_key();
+        swap.args(["--identity-passphrase-env", "PHRASE"]).env("PHRASE", phrase);
+        swap
+    };
+    let bad = deploy(&mut opened("canary phrase"), one());
+    let bad = bad.bad("remote-swap", 4, "ssh_key_unusable");
+    assert!(text_of(&bad.document["error"], "message").contains("passphrase"));
+    assert!(!format!("{}{}", bad.told, bad.document).contains("canary phrase"));
+    leads_in(&app, &mut opened("open sesame"));
 
     let agent = Agent::new(&app.beside("agent"));
     let empty = deploy(keyless(&app).env("SSH_AUTH_SOCK", &agent.socket), one());
@@ -173,12 +198,18 @@ cat >/dev/null
 kill $pid
 "#;
 
-/// Deploys through an sshd with these options.
-pub(crate) fn through(app: &App, port: &str, options: &[&str], release: &Release) -> Run {
+/// An sshd with these options at a port of the host.
+pub(crate) fn sshd(port: &str, options: &[&str]) -> OnServer {
     let mut command = vec!["bash", "-c", SSHD, port];
     command.extend(options.iter().flat_map(|option| ["-o", option]));
-    let (_sshd, ready) = OnServer::start(&command, "");
+    let (sshd, ready) = OnServer::start(&command, "");
     assert_eq!(ready, "listening");
+    sshd
+}
+
+/// Deploys through an sshd with these options.
+pub(crate) fn through(app: &App, port: &str, options: &[&str], release: &Release) -> Run {
+    let _sshd = sshd(port, options);
     let listed = run(Command::new("ssh-keygen").args(["-lf", &from_run_sh("LAB_KNOWN_HOSTS")]));
     let pin = listed.split_whitespace().find(|word| word.starts_with("SHA256:")).unwrap();
     let mut swap = app.bare();

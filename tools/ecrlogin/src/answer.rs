@@ -4,6 +4,9 @@ use std::error::Error as StdError;
 use std::time::SystemTime;
 
 use aws_sdk_ecr::error::{ProvideErrorMetadata, SdkError};
+use http_body_util::LengthLimitError;
+use slipway_untrusted::limit::AWS_ANSWER;
+use slipway_untrusted::{Untrusted, clean_line};
 
 use crate::host::is_opt_in;
 use crate::{Error, clock};
@@ -21,15 +24,19 @@ where
         _ => return Error::Unreachable { service, region, reason: cause(error) },
     };
     let status = answered.map_or(0, |answer| answer.status().as_u16());
-    let Some(code) = error.code().map(str::to_owned) else {
-        let message = format!("the answer is none of the API of {service}");
-        let (code, transient) = (format!("HTTP {status}"), status >= 500);
-        return Error::Aws { action, region, code, message, transient };
+    let Some(code) = error.code().map(Untrusted::from) else {
+        let message = if is_too_large(error) {
+            AWS_ANSWER.exceeded().to_string()
+        } else {
+            format!("the answer is none of the API of {service}")
+        };
+        let (code, transient) = (format!("HTTP {status}").into(), status >= 500);
+        return Error::Aws { action, region, code, message: message.into(), transient };
     };
-    let message = error.message().map_or_else(|| cause(error), str::to_owned);
-    match code.as_str() {
+    let message = error.message().map_or_else(|| cause(error).into(), Untrusted::from);
+    match code.raw() {
         "AccessDeniedException" | "AccessDenied" => {
-            let denial = denial(&message);
+            let denial = denial(&message.to_string());
             Error::Denied { action, region, message, denial, origin: None }
         }
         "RegionDisabledException" | "OptInRequired" => Error::RegionDisabled { region, message },
@@ -50,7 +57,7 @@ where
                 _ => {
                     let opt_in = is_opt_in(&region)
                         && matches!(
-                            code.as_str(),
+                            code.raw(),
                             "UnrecognizedClientException" | "InvalidClientTokenId"
                         );
                     Error::Invalid { code, message, region, opt_in, origin: None }
@@ -59,7 +66,7 @@ where
         }
         _ => {
             let transient = matches!(
-                code.as_str(),
+                code.raw(),
                 "ThrottlingException"
                     | "Throttling"
                     | "TooManyRequestsException"
@@ -117,13 +124,25 @@ fn denial(message: &str) -> Option<Denial> {
     })
 }
 
-/// The innermost cause of an error: the outer layers only say that something failed.
-pub(crate) fn cause(error: &dyn StdError) -> String {
-    let mut innermost = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
+/// The innermost cause of an error: the outer layers only say that something failed. A metadata service
+/// or a program may have said it, so that it is cleaned.
+pub(crate) fn cause(error: &(dyn StdError + 'static)) -> String {
+    if is_too_large(error) {
+        return AWS_ANSWER.exceeded().to_string();
     }
-    innermost.to_string()
+    let innermost = layers(error).last().unwrap_or(error);
+    clean_line(&innermost.to_string()).into_owned()
+}
+
+/// An error and what caused it, from the outermost.
+pub(crate) fn layers<'a>(
+    error: &'a (dyn StdError + 'static),
+) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |&layer| layer.source())
+}
+
+fn is_too_large(error: &(dyn StdError + 'static)) -> bool {
+    layers(error).any(|layer| layer.is::<LengthLimitError>())
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@
 //! instance metadata service where there is none. This one asks the same sources in the same
 //! order, but keeps why each had nothing and bounds the search.
 
+use std::os::unix::fs::FileTypeExt as _;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use aws_config::Region;
@@ -19,6 +21,8 @@ use aws_config::web_identity_token::WebIdentityTokenCredentialsProvider;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::ProvideCredentials;
 use aws_credential_types::provider::error::CredentialsError;
+
+use slipway_untrusted::limit::AWS_FILE;
 
 use crate::Error;
 use crate::host::is_region;
@@ -39,6 +43,7 @@ pub(crate) struct Found {
 
 /// Looks for credentials. The region is for sources that ask an AWS service themselves.
 pub(crate) async fn credentials(login: &Login, region: &str) -> Result<Found, Error> {
+    check_files()?;
     let config = providers(login).with_region(Some(Region::new(region.to_owned())));
     let instance =
         || ImdsCredentialsProvider::builder().configure(&config).imds_client(imds(login)).build();
@@ -81,6 +86,34 @@ pub(crate) async fn credentials(login: &Login, region: &str) -> Result<Found, Er
         return Ok(found);
     }
     Err(Error::NoCredentials { tried: search.tried })
+}
+
+/// Refuses files that the SDK would read without end.
+fn check_files() -> Result<(), Error> {
+    const FILES: [&str; 4] = [
+        "AWS_CONFIG_FILE",
+        "AWS_SHARED_CREDENTIALS_FILE",
+        "AWS_WEB_IDENTITY_TOKEN_FILE",
+        "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+    ];
+    let named = FILES.iter().filter_map(|name| environment(name).map(PathBuf::from));
+    let home = environment("HOME").map(PathBuf::from);
+    let shared = ["config", "credentials"].map(|name| Some(home.as_ref()?.join(".aws").join(name)));
+    for path in named.chain(shared.into_iter().flatten()) {
+        // One that cannot be looked at is told of by whoever reads it.
+        let Ok(state) = std::fs::metadata(&path) else { continue };
+        let kind = state.file_type();
+        let reason = if kind.is_char_device() && path != Path::new("/dev/null") {
+            "it is a device".to_owned()
+        } else if let Err(error) = AWS_FILE.admit(state.len()) {
+            error.to_string()
+        } else {
+            continue;
+        };
+        let origin = path.display().to_string();
+        return Err(Error::BrokenCredentials { origin, reason, tried: Vec::new(), sso: None });
+    }
+    Ok(())
 }
 
 /// What all sources are built from.
@@ -150,7 +183,7 @@ pub(crate) async fn region(login: &Login) -> Result<String, Error> {
     let instance =
         ImdsRegionProvider::builder().configure(&config).imds_client(imds(login)).build();
     if let Some(region) = instance.region().await {
-        return Ok(region.to_string());
+        return checked(region.to_string(), "the instance");
     }
     let tried = ["--region", "the registry's host name", "AWS_REGION", &source, "the instance"];
     Err(Error::NoRegion { tried: tried.map(str::to_owned).to_vec() })

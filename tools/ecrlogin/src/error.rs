@@ -5,6 +5,7 @@ mod hint;
 use serde_json::{Value, json};
 use slipway_release::{Code, Failure};
 use slipway_shell::Span;
+use slipway_untrusted::Untrusted;
 
 use crate::answer::Denial;
 use crate::clock::apart;
@@ -128,7 +129,7 @@ pub enum Error {
         /// The region asked.
         region: String,
         /// What AWS says.
-        message: String,
+        message: Untrusted,
         /// The same, as far as it could be read.
         denial: Option<Denial>,
         /// Where the credentials are from.
@@ -138,9 +139,9 @@ pub enum Error {
     #[error("AWS does not accept the credentials{} ({code}): {message}", from(origin.as_deref()))]
     Invalid {
         /// The code of AWS.
-        code: String,
+        code: Untrusted,
         /// What AWS says.
-        message: String,
+        message: Untrusted,
         /// The region asked.
         region: String,
         /// Whether that region knows keys only of accounts that enabled it.
@@ -154,7 +155,7 @@ pub enum Error {
         /// How many seconds AWS is ahead.
         seconds: i64,
         /// The code of AWS.
-        code: String,
+        code: Untrusted,
     },
     /// The account has not enabled the region.
     #[error("the region {region} is not enabled for the account: {message}")]
@@ -162,7 +163,7 @@ pub enum Error {
         /// The region asked.
         region: String,
         /// What AWS says.
-        message: String,
+        message: Untrusted,
     },
     /// The endpoint does not answer.
     #[error("the {service} endpoint in {region} could not be reached: {reason}")]
@@ -182,9 +183,9 @@ pub enum Error {
         /// The region asked.
         region: String,
         /// The code of AWS.
-        code: String,
+        code: Untrusted,
         /// What AWS says.
-        message: String,
+        message: Untrusted,
         /// Whether trying again later may help.
         transient: bool,
     },
@@ -193,6 +194,16 @@ pub enum Error {
     BadToken {
         /// What is wrong with it. Never the token.
         reason: &'static str,
+    },
+    /// The answer names a registry that was not asked for.
+    #[error("the token is not used: the answer names the registry {named}, which is not {}", wanted(account.as_deref(), region))]
+    OtherRegistry {
+        /// What it names.
+        named: Untrusted,
+        /// The region asked.
+        region: String,
+        /// The account asked for.
+        account: Option<String>,
     },
     /// The deadline passed.
     #[error("no answer within {limit} (--timeout) while {doing}")]
@@ -208,22 +219,30 @@ pub enum Error {
     /// Docker's configuration cannot be read or changed.
     #[error(transparent)]
     Docker(#[from] DockerError),
-    /// There is no place to keep a login in.
-    #[error("the login cannot be kept: neither XDG_CACHE_HOME nor HOME is set")]
-    NoCache,
-    /// A login that is to be kept, or no longer, cannot be.
-    #[error("the cache {path} cannot be changed: {source}")]
-    Cache {
-        /// The file.
-        path: String,
+    /// A login that is to be kept cannot be.
+    #[error("the login cannot be kept: {reason}")]
+    NotKept {
         /// Why.
-        source: std::io::Error,
+        reason: String,
+    },
+    /// A login that is to be kept no longer cannot be removed.
+    #[error("the login cannot be removed from the cache: {reason}")]
+    NotForgotten {
+        /// Why.
+        reason: String,
     },
 }
 
 /// A value that people gave. One that is empty, as a variable of a CI job may be, would not be seen.
 fn told(given: &str) -> &str {
     if given.is_empty() { "an empty value" } else { given }
+}
+
+fn wanted(account: Option<&str>, region: &str) -> String {
+    match account {
+        Some(account) => format!("that of {account} in {region}"),
+        None => format!("one of Amazon ECR in {region}"),
+    }
 }
 
 fn listed(tried: &[(String, String)]) -> String {
@@ -241,7 +260,7 @@ fn from(origin: Option<&str>) -> String {
 fn refusal(
     action: &str,
     region: &str,
-    message: &str,
+    message: &Untrusted,
     denial: Option<&Denial>,
     origin: Option<&str>,
 ) -> String {
@@ -308,11 +327,14 @@ impl Error {
             Self::ClockSkew { .. } => Code::ClockSkew,
             Self::RegionDisabled { .. } => Code::RegionDisabled,
             Self::Unreachable { .. } => Code::AwsUnreachable,
-            Self::Aws { .. } | Self::BadToken { .. } | Self::NoKeys { .. } => Code::AwsError,
+            Self::Aws { .. }
+            | Self::BadToken { .. }
+            | Self::OtherRegistry { .. }
+            | Self::NoKeys { .. } => Code::AwsError,
             Self::Deadline { .. } => Code::DeadlineExceeded,
             Self::Repository(error) => error.code(),
             Self::Docker(error) => error.code(),
-            Self::NoCache | Self::Cache { .. } => Code::CacheFailed,
+            Self::NotKept { .. } | Self::NotForgotten { .. } => Code::CacheFailed,
         }
     }
 
@@ -329,7 +351,7 @@ impl Error {
             Self::Denied { message, denial: Some(denial), .. } => Some(json!({
                 "principal": denial.principal,
                 "action": denial.action,
-                "message": message,
+                "message": message.to_string(),
             })),
             Self::ClockSkew { seconds, .. } => Some(json!({ "skew_ms": seconds * 1000 })),
             _ => None,

@@ -8,18 +8,20 @@
 //! so that the registry's refusal is all that people see. What is said on stderr reaches them.
 
 use std::ffi::OsString;
-use std::io::Read as _;
 use std::path::Path;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use slipway_release::{Code, Failure, Secret};
-use slipway_shell::{Reply, Tool as _, Ui};
+use slipway_shell::{Reply, Span, Tool as _, Ui};
+use slipway_untrusted::clean_line;
+use slipway_untrusted::limit::HELPER_REQUEST;
+use tokio::sync::oneshot;
 
 use crate::cache::Cache;
 use crate::docker::{HELPER, host_of};
-use crate::host::target;
+use crate::host::{server, target};
 use crate::login::Login;
 use crate::role::Role;
 use crate::token::{self, Target, Token};
@@ -29,9 +31,6 @@ use crate::{EcrLogin, Error, Options};
 const NOT_FOUND: &str = "credentials not found in native keychain";
 const NO_URL: &str = "no credentials server URL";
 const NO_USERNAME: &str = "no credentials username";
-
-/// More than this is no registry's name and no login, in bytes.
-const INPUT_MAX: u64 = 1024 * 1024;
 
 /// A login in the protocol.
 #[derive(Serialize, Deserialize)]
@@ -72,22 +71,31 @@ pub(crate) async fn serve(
         [action] => action.to_str().unwrap_or_default(),
         _ => "",
     };
-    let cache = Cache::open(ui);
+    let input = async || input(options.timeout).await;
     match action {
-        "get" => get(&input()?, &options, &cache, ui).await,
-        "store" => store(&input()?, &cache),
-        "erase" => erase(&input()?, &cache),
+        "get" => get(&input().await?, &options, ui).await,
+        "store" => store(&input().await?, &Cache::open(ui)),
+        "erase" => erase(&input().await?, &Cache::open(ui)),
         "list" => {
-            let all = cache.list().into_iter();
+            let all = Cache::open(ui).list().into_iter();
             let all = all.map(|(host, user)| (format!("https://{host}"), Value::from(user)));
             Ok(done(format!("{}\n", Value::Object(all.collect()))))
         }
-        "version" => Ok(done(format!("docker-credential-{HELPER} {}\n", EcrLogin::VERSION))),
-        "" => Ok(refused(&format!(
-            "usage: docker-credential-{HELPER} <store|get|erase|list|version>, as docker calls it"
+        "version" | "--version" | "-v" => {
+            let version = EcrLogin::VERSION;
+            Ok(done(format!("docker-credential-{HELPER} (slipway) {version}\n")))
+        }
+        "help" | "--help" | "-h" => Ok(done(usage())),
+        "" => Ok(refused(usage().trim_end())),
+        other => Ok(refused(&format!(
+            "docker-credential-{HELPER}: unknown action: {}",
+            clean_line(other)
         ))),
-        other => Ok(refused(&format!("unknown credential action `{other}`"))),
     }
+}
+
+fn usage() -> String {
+    format!("Usage: docker-credential-{HELPER} <store|get|erase|list|version>\n")
 }
 
 fn done(text: String) -> Reply {
@@ -99,23 +107,34 @@ fn refused(text: &str) -> Reply {
     Reply { text: format!("{text}\n"), success: false }
 }
 
-fn input() -> Result<String, Failure> {
-    let mut text = String::new();
-    let read = std::io::stdin().take(INPUT_MAX).read_to_string(&mut text);
-    let bad = |error| Failure::new(Code::BadInput, format!("stdin cannot be read: {error}"));
-    read.map_err(bad)?;
+/// What is on stdin, which whoever calls closes at once.
+async fn input(limit: Span) -> Result<String, Failure> {
+    let (send, receive) = oneshot::channel();
+    // A thread of its own, which nobody waits for: a read of stdin cannot be broken off.
+    std::thread::spawn(move || send.send(HELPER_REQUEST.read(std::io::stdin())));
+    let read = tokio::time::timeout(limit.0, receive).await.map_err(|_| {
+        let message = format!("stdin was not closed within {limit} (ECRLOGIN_TIMEOUT)");
+        Failure::new(Code::DeadlineExceeded, message)
+    })?;
+    let bad = |error: &dyn std::fmt::Display| {
+        Failure::new(Code::BadInput, format!("stdin cannot be read: {error}"))
+    };
+    let bytes = read.map_err(|error| bad(&error))?.map_err(|error| bad(&error))?;
+    let text = String::from_utf8(bytes).map_err(|_| bad(&"it is not text"))?;
     Ok(text.trim().to_owned())
 }
 
-async fn get(url: &str, options: &Options, cache: &Cache<'_>, ui: &Ui) -> Result<Reply, Failure> {
+async fn get(url: &str, options: &Options, ui: &Ui) -> Result<Reply, Failure> {
     if url.is_empty() {
         return Ok(refused(NO_URL));
     }
-    let host = host_of(url);
+    // Without TLS, or at another port, it is not Amazon's registry: it gets no token.
+    let host = server(url).unwrap_or_default();
     let Some(target) = target(host) else { return Ok(refused(NOT_FOUND)) };
+    let cache = Cache::open(ui);
     let (username, secret) = match cache.given(host) {
         Some(given) => (given.username, given.password),
-        None => match ask(&target, options, cache).await {
+        None => match ask(&target, options, &cache, ui).await {
             Ok(Token { username, password, .. }) => (username, password),
             // Everybody may pull from there; only more of it with a login. A build would fail here.
             Err(error) if target.public => {
@@ -134,7 +153,12 @@ async fn get(url: &str, options: &Options, cache: &Cache<'_>, ui: &Ui) -> Result
 }
 
 /// Asks for a token, or takes one that is kept.
-async fn ask(target: &Target, options: &Options, cache: &Cache<'_>) -> Result<Token, Error> {
+async fn ask(
+    target: &Target,
+    options: &Options,
+    cache: &Cache<'_>,
+    ui: &Ui,
+) -> Result<Token, Error> {
     Role::check_none(options)?;
     let login = Login::new(options);
     let limit = options.timeout;
@@ -145,6 +169,7 @@ async fn ask(target: &Target, options: &Options, cache: &Cache<'_>) -> Result<To
         cache.token(target, &login, options, Duration::ZERO).await
     };
     let token = tokio::time::timeout(limit.0, token).await;
+    login.warnings().for_each(|text| ui.warn(&text));
     token.unwrap_or_else(|_| Err(Error::Deadline { limit, doing: login.last_doing() }))
 }
 
@@ -166,8 +191,9 @@ fn store(text: &str, cache: &Cache<'_>) -> Result<Reply, Failure> {
     if given.username.is_empty() {
         return Ok(refused(NO_USERNAME));
     }
-    let host = host_of(&given.server_url);
+    let host = server(&given.server_url).unwrap_or_default();
     if target(host).is_none() {
+        let host = clean_line(&given.server_url);
         let message = format!("docker-credential-{HELPER} keeps no login for {host}");
         return Err(Failure::new(Code::Usage, message).hint(
             "it is no registry of Amazon ECR: name the helper in credHelpers for those, and not in credsStore",
@@ -181,7 +207,9 @@ fn erase(url: &str, cache: &Cache<'_>) -> Result<Reply, Failure> {
     if url.is_empty() {
         return Ok(refused(NO_URL));
     }
-    cache.forget(host_of(url))?;
+    // Docker has all forms of a name erased, that with http, too.
+    let host = host_of(url);
+    cache.forget(host.strip_suffix(":443").unwrap_or(host))?;
     Ok(done(String::new()))
 }
 

@@ -1,5 +1,6 @@
 //! The host names of ECR registries, and what follows from them.
 
+use std::fmt;
 use std::str::FromStr;
 
 use crate::token::Target;
@@ -25,6 +26,16 @@ pub struct EcrHost {
     pub fips: bool,
     /// Whether it is reached by IPv6, too.
     pub dual_stack: bool,
+}
+
+impl fmt::Display for EcrHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { account, region, fips, dual_stack } = self;
+        let dkr = if *dual_stack { "dkr-ecr" } else { "dkr.ecr" };
+        let fips = if *fips { "-fips" } else { "" };
+        let suffix = Partition::of(region).suffix(*dual_stack).unwrap_or_default();
+        write!(f, "{account}.{dkr}{fips}.{region}.{suffix}")
+    }
 }
 
 impl FromStr for EcrHost {
@@ -121,6 +132,28 @@ pub(crate) fn target(host: &str) -> Option<Target> {
     })
 }
 
+/// The host that an answer of AWS names as its registry, which has to be one of ECR: of the region that
+/// was asked, and of the account if one was asked for. An endpoint that is not Amazon's could name any
+/// host, which would then get the token and the image.
+pub(crate) fn answered(endpoint: &str, account: Option<&str>, region: &str) -> Option<EcrHost> {
+    let host = endpoint.strip_prefix("https://").unwrap_or(endpoint);
+    let host: EcrHost = host.strip_suffix('/').unwrap_or(host).parse().ok()?;
+    (host.region == region && account.is_none_or(|account| host.account == account)).then_some(host)
+}
+
+/// The host of a server's URL as Docker tells it to credential helpers (`registryurl.Parse` of
+/// docker-credential-helpers), if it is reached with TLS at the port of HTTPS.
+pub(crate) fn server(url: &str) -> Option<&str> {
+    let (scheme, rest) = match url.split_once("://") {
+        Some((scheme, rest)) => (scheme, rest),
+        None => ("https", url.strip_prefix("//").unwrap_or(url)),
+    };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+    scheme
+        .eq_ignore_ascii_case("https")
+        .then(|| authority.strip_suffix(":443").unwrap_or(authority))
+}
+
 pub(crate) fn is_account(text: &str) -> bool {
     text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())
 }
@@ -128,7 +161,9 @@ pub(crate) fn is_account(text: &str) -> bool {
 /// A region's name has a geography, a direction and a number: `us-gov-west-1`.
 pub(crate) fn is_region(text: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    text.bytes().all(allowed)
+    // Longer than any, and part of a host name.
+    text.len() <= 32
+        && text.bytes().all(allowed)
         && text.split('-').count() >= 3
         && text.bytes().last().is_some_and(|byte| byte.is_ascii_digit())
 }
@@ -198,7 +233,49 @@ mod tests {
             assert_eq!((parsed.fips, parsed.dual_stack), (fips, dual_stack), "{host}");
             let same = target(&format!("https://{host}/")).unwrap();
             assert_eq!(same.host.as_deref(), Some(host));
+            assert_eq!(parsed.to_string(), host);
         }
+    }
+
+    #[test]
+    fn an_answer_names_a_registry_of_what_was_asked() {
+        const HOST: &str = "123456789012.dkr.ecr.eu-west-1.amazonaws.com";
+        let named = |endpoint: &str, account| {
+            answered(endpoint, account, "eu-west-1").map(|host| host.to_string())
+        };
+        for endpoint in [HOST, &format!("https://{HOST}"), &format!("https://{HOST}/")] {
+            assert_eq!(named(endpoint, None).as_deref(), Some(HOST));
+            assert_eq!(named(endpoint, Some("123456789012")).as_deref(), Some(HOST));
+            assert_eq!(named(endpoint, Some("210987654321")), None, "another account");
+        }
+        for endpoint in [
+            "",
+            "https://evil-registry.example",
+            "http://123456789012.dkr.ecr.eu-west-1.amazonaws.com",
+            "https://123456789012.dkr.ecr.us-east-1.amazonaws.com",
+            "https://123456789012.dkr.ecr.eu-west-1.amazonaws.com.cn",
+            "https://123456789012.dkr.ecr.eu-west-1.amazonaws.com:8443",
+            "https://123456789012.dkr.ecr.eu-west-1.amazonaws.com@evil.example",
+            "https://evil.example/123456789012.dkr.ecr.eu-west-1.amazonaws.com",
+            "https://123456789012.dkr.ecr.eu-west-1.amazonaws.com/../x",
+            "public.ecr.aws",
+        ] {
+            assert_eq!(named(endpoint, None), None, "{endpoint}");
+        }
+    }
+
+    #[test]
+    fn a_servers_url_is_read_as_docker_writes_it() {
+        for url in
+            ["h", "h:443", "h:443/v2/", "h/v2/", "//h", "https://h", "HTTPS://h:443/", "h?x", "h#x"]
+        {
+            assert_eq!(server(url), Some("h"), "{url}");
+        }
+        for url in ["http://h", "ftp://h", "://h", "file:///h", "//https://h"] {
+            assert_eq!(server(url), None, "{url}");
+        }
+        assert_eq!(server("h:5000"), Some("h:5000"));
+        assert_eq!(server("user@h"), Some("user@h"));
     }
 
     #[test]

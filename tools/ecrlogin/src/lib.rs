@@ -10,8 +10,11 @@ mod clock;
 mod docker;
 mod error;
 mod format;
+#[doc(hidden)]
+pub mod fuzz;
 mod helper;
 mod host;
+mod http;
 mod install;
 mod login;
 mod logins;
@@ -190,9 +193,11 @@ async fn registry(
     let (first, others) = distinct(tokens).ok_or(Error::BadToken { reason: "nobody was asked" })?;
     let now = Timestamp::now();
     let doubt = |token| validity::warning(token, options.min_validity, now);
+    login.warnings().for_each(|text| context.ui.warn(&text));
     // One word about a clock is enough.
-    let doubt = || std::iter::once(&first).chain(&others).find_map(doubt);
-    if let Some(text) = login.clock.warning().or_else(doubt) {
+    if login.clock.warning().is_none()
+        && let Some(text) = std::iter::once(&first).chain(&others).find_map(doubt)
+    {
         context.ui.warn(&text);
     }
     let mut registry = first.registry();

@@ -5,14 +5,12 @@ use std::time::Duration;
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_ecr::config::SharedHttpClient;
-use aws_smithy_http_client::proxy::ProxyConfig;
-use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
-use aws_smithy_http_client::{Builder, Connector};
 use aws_smithy_types::retry::RetryConfig;
 use tokio::sync::OnceCell;
 
 use crate::chain::{self, Found};
 use crate::clock::Clock;
+use crate::http::{self, InClear};
 use crate::role::{self, Role};
 use crate::token::Target;
 use crate::{Error, Options};
@@ -27,6 +25,7 @@ pub(crate) struct Login {
     /// For what is on this machine or one hop away, where no proxy leads.
     pub(crate) direct: SharedHttpClient,
     pub(crate) clock: Clock,
+    in_clear: InClear,
     found: OnceCell<Found>,
     region: OnceCell<String>,
     doing: Mutex<String>,
@@ -34,20 +33,15 @@ pub(crate) struct Login {
 
 impl Login {
     pub(crate) fn new(options: &Options) -> Self {
-        let rustls = || Provider::Rustls(CryptoMode::Ring);
-        let http = Builder::new().build_with_connector_fn(move |settings, components| {
-            let mut builder = Connector::builder();
-            builder.set_connector_settings(settings.cloned());
-            builder.set_sleep_impl(components.and_then(|components| components.sleep_impl()));
-            builder.tls_provider(rustls()).proxy_config(ProxyConfig::from_env()).build()
-        });
+        let in_clear = InClear::default();
         Self {
             profile: options.profile.clone(),
             endpoint_url: options.endpoint_url.clone(),
             role: Role::of(options),
-            http,
-            direct: Builder::new().tls_provider(rustls()).build_https(),
+            http: http::by_proxy(in_clear.clone()),
+            direct: http::direct(),
             clock: Clock::default(),
+            in_clear,
             found: OnceCell::new(),
             region: OnceCell::new(),
             doing: Mutex::default(),
@@ -124,6 +118,11 @@ impl Login {
             }
         };
         self.found.get_or_try_init(find).await
+    }
+
+    /// What people should know of how AWS was asked.
+    pub(crate) fn warnings(&self) -> impl Iterator<Item = String> {
+        self.in_clear.warning().into_iter().chain(self.clock.warning())
     }
 
     /// Where the AWS credentials are from, for people.

@@ -98,8 +98,11 @@ async fn remove_all(
         hosts.extend(registry.host.clone());
         hosts.extend(registry.others.iter().map(|other| other.host.clone()));
     }
+    // Nor has the document a say in those.
+    let named = hosts.len();
+    hosts.retain(|host| target(host).is_some());
     let mut such = "";
-    if hosts.is_empty() {
+    if named == 0 {
         hosts = docker::read(&directory)?.ecr_logins();
         hosts.extend(cache.list().into_iter().map(|(host, _)| host));
         // Of a document all are meant: what chose the image's registry did not choose the others.

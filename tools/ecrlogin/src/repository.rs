@@ -15,6 +15,7 @@ pub(crate) use wish::{Encryption, Wish, check_name};
 
 use serde_json::Value;
 use slipway_release::RepositoryDifference;
+use slipway_untrusted::clean_line;
 
 /// What became of the repository.
 #[derive(Debug, Default)]
@@ -58,7 +59,7 @@ fn shown(setting: &str, value: Option<&Value>, policy: &str) -> String {
         Some(_) if setting == compare::LIFECYCLE_POLICY => policy.to_owned(),
         Some(Value::Bool(true)) => "on".to_owned(),
         Some(Value::Bool(false)) => "off".to_owned(),
-        Some(Value::String(text)) => text.clone(),
-        Some(other) => other.to_string(),
+        Some(Value::String(text)) => clean_line(text).into_owned(),
+        Some(other) => clean_line(&other.to_string()).into_owned(),
     }
 }

@@ -1,6 +1,5 @@
 //! Where AWS credentials may come from, and why a source has none, in words for people.
 
-use std::error::Error as StdError;
 use std::fmt;
 
 use aws_credential_types::provider::error::CredentialsError;
@@ -9,7 +8,7 @@ use aws_sdk_sts::operation::assume_role::AssumeRoleError;
 use aws_sdk_sts::operation::assume_role_with_web_identity::AssumeRoleWithWebIdentityError;
 
 use crate::Error;
-use crate::answer::{cause, classify};
+use crate::answer::{cause, classify, layers};
 use crate::login::Login;
 
 /// Where credentials may come from.
@@ -123,21 +122,9 @@ fn instance(
     }
 }
 
-/// An error and what caused it, from the outermost.
-fn chain<'a>(
-    error: &'a (dyn StdError + 'static),
-) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
-    let mut next = Some(error);
-    std::iter::from_fn(move || {
-        let this = next?;
-        next = this.source();
-        Some(this)
-    })
-}
-
 /// Whether one of its layers says this.
 fn says(error: &CredentialsError, text: &str) -> bool {
-    chain(error).any(|layer| layer.to_string().contains(text))
+    layers(error).any(|layer| layer.to_string().contains(text))
 }
 
 /// The error of a source that is configured, but fails.
@@ -147,7 +134,7 @@ pub(crate) fn broken(
     tried: Vec<(String, String)>,
     region: &str,
 ) -> Error {
-    for layer in chain(error) {
+    for layer in layers(error) {
         if let Some(error) = layer.downcast_ref::<SdkError<AssumeRoleError>>() {
             return classify("sts:AssumeRole", region, error)
                 .with_credentials_of(&source.to_string());
@@ -183,7 +170,7 @@ pub(crate) fn broken(
 
 /// What went wrong with a file that a variable names, if that is what went wrong.
 fn of_file(error: &CredentialsError, file: Option<String>) -> Option<String> {
-    let said = chain(error).find_map(|layer| layer.downcast_ref::<std::io::Error>())?;
+    let said = layers(error).find_map(|layer| layer.downcast_ref::<std::io::Error>())?;
     Some(format!("{} cannot be read: {said}", file?))
 }
 

@@ -3,10 +3,14 @@
 use base64::Engine as _;
 use jiff::{SignedDuration, Timestamp};
 use slipway_release::{OtherRegistry, Registry, Secret};
+use slipway_untrusted::limit::ECR_TOKEN;
 
 use crate::answer::classify;
 use crate::login::Login;
 use crate::{EcrHost, Error, host};
+
+/// The user name of every token. Source: Amazon ECR User Guide, "Private registry authentication".
+const USERNAME: &str = "AWS";
 
 /// How long a token is valid. Source: Amazon ECR User Guide, "Private registry authentication".
 const VALIDITY: SignedDuration = SignedDuration::from_hours(12);
@@ -48,14 +52,11 @@ pub(crate) async fn fetch(target: &Target, login: &Login) -> Result<Token, Error
     let answer =
         if target.public { public(target, login).await? } else { private(target, login).await? };
     let bad = |reason| Error::BadToken { reason };
-    let (username, password) = read(&answer.token.ok_or(bad("no token"))?)?;
+    let (username, password) = read(answer.token.as_deref().ok_or(bad("no token"))?)?;
     let host = match &target.host {
         Some(host) => host.clone(),
-        None => host_of(&answer.endpoint.ok_or(bad("no endpoint"))?).to_owned(),
+        None => named(&answer, target)?,
     };
-    if host.is_empty() {
-        return Err(bad("its endpoint has no host"));
-    }
     let told = answer.expires_at.and_then(|at| Timestamp::from_second(at.secs()).ok());
     Ok(Token {
         account: host.parse::<EcrHost>().ok().map(|host| host.account),
@@ -116,21 +117,35 @@ async fn public(target: &Target, login: &Login) -> Result<Answer, Error> {
     })
 }
 
+/// The registry that the answer names.
+fn named(answer: &Answer, target: &Target) -> Result<String, Error> {
+    let endpoint = answer.endpoint.as_deref();
+    let endpoint = endpoint.ok_or(Error::BadToken { reason: "no endpoint" })?;
+    let host = host::answered(endpoint, target.account.as_deref(), &answer.region);
+    host.map(|host| host.to_string()).ok_or_else(|| Error::OtherRegistry {
+        named: endpoint.into(),
+        region: answer.region.clone(),
+        account: target.account.clone(),
+    })
+}
+
 /// User name and password, in the form of the API.
-fn read(token: &str) -> Result<(String, Secret), Error> {
+pub(crate) fn read(token: &str) -> Result<(String, Secret), Error> {
     let bad = |reason| Error::BadToken { reason };
+    ECR_TOKEN.admit(token.len() as u64).map_err(|_| bad("it is too long"))?;
     let decoded = base64::engine::general_purpose::STANDARD
         .decode(token)
         .map_err(|_| bad("it is not base64"))?;
     let decoded = String::from_utf8(decoded).map_err(|_| bad("it is not text"))?;
     let (username, password) = decoded.split_once(':').ok_or(bad("it has no user name"))?;
+    if username != USERNAME {
+        return Err(bad("its user name is not AWS"));
+    }
+    // It ends up in lines: of a pipe, of a shell, of a configuration.
+    if password.is_empty() || !password.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(bad("its password is not one line of letters, digits and signs"));
+    }
     Ok((username.to_owned(), Secret::new(password)))
-}
-
-/// The host of an endpoint's URL: what image references begin with.
-fn host_of(endpoint: &str) -> &str {
-    let host = endpoint.split_once("://").map_or(endpoint, |(_, host)| host);
-    host.split('/').next().unwrap_or(host)
 }
 
 impl Token {
@@ -165,21 +180,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_host_is_what_references_begin_with() {
-        assert_eq!(
-            host_of("https://1.dkr.ecr.eu-west-1.amazonaws.com"),
-            "1.dkr.ecr.eu-west-1.amazonaws.com"
-        );
-        assert_eq!(host_of("http://localhost:4510/path"), "localhost:4510");
-        assert_eq!(host_of("registry.example:5000"), "registry.example:5000");
-    }
-
-    #[test]
     fn a_token_is_user_and_password() {
         let (user, password) = read("QVdTOmE6Yg==").unwrap();
         assert_eq!((user.as_str(), password.reveal()), ("AWS", "a:b"));
+        let encode = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
+        for other in ["AWS:", "root:p", ":p", "AWS", "AWS:a\nb", "AWS:a b", "AWS:\u{e4}"] {
+            assert!(read(&encode(other)).is_err(), "{other}");
+        }
         for other in ["%", "QVdT", "/w=="] {
             assert!(read(other).is_err(), "{other}");
         }
+        let password = |length| encode(&format!("AWS:{}", "p".repeat(length)));
+        assert!(read(&password(20_000)).is_ok());
+        assert!(read(&password(30_000)).is_err());
     }
 }

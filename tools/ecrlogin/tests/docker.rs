@@ -32,9 +32,15 @@ impl Machine {
     }
 
     fn command(&self) -> Command {
+        let mut command = self.command_with_input();
+        command.arg("--no-input").stdin(Stdio::null());
+        command
+    }
+
+    fn command_with_input(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ecrlogin"));
         command.env_clear().env("HOME", self.0.path()).env("DOCKER_CONFIG", self.0.path());
-        command.arg("--no-input");
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
 
@@ -88,6 +94,12 @@ fn logout_at_the_end_of_a_pipe_is_from_all_that_the_pipe_logged_in_to() {
 #[test]
 fn logout_leaves_other_registries_alone() {
     let machine = Machine::new();
+    let document =
+        json!({"schema": "slipway.release/v1", "registry": {"host": "quay.io", "password": "p"}});
+    let mut child = machine.command_with_input().arg("logout").spawn().unwrap();
+    child.stdin.take().unwrap().write_all(document.to_string().as_bytes()).unwrap();
+    assert!(child.wait().unwrap().success());
+    assert_eq!(machine.registries("auths"), [ONE, OTHER, "quay.io"], "nor does a document");
     let output = machine.run(&["logout", "--registry", "quay.io"]);
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     assert_eq!(machine.registries("auths"), [ONE, OTHER, "quay.io"]);

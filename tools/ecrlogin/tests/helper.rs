@@ -17,6 +17,7 @@ use base64::Engine as _;
 use serde_json::{Value, json};
 
 const HOST: &str = "123456789012.dkr.ecr.eu-central-1.amazonaws.com";
+const USAGE: &str = "Usage: docker-credential-ecrlogin <store|get|erase|list|version>\n";
 const NOT_FOUND: &str = "credentials not found in native keychain\n";
 
 /// An endpoint of ECR: each token that it gives is another one.
@@ -244,13 +245,14 @@ fn what_cannot_be_used_is_ignored_with_a_word() {
         let output = machine.call("get", HOST);
         let told = text(&output.stderr);
         assert!(text(&output.stdout).contains(&format!("token-{number}")), "{output:?}");
-        assert!(told.contains("warning: the token in /") && !told.contains("canary"), "{told}");
+        assert!(told.contains("warning: a kept token is not used: /"), "{told}");
+        assert!(!told.contains("canary"), "{told}");
         assert!(machine.call("get", HOST).stderr.is_empty(), "it is mended");
     }
     for path in machine.kept() {
         fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
     }
-    assert!(text(&machine.call("get", HOST).stderr).contains("others may read it"));
+    assert!(text(&machine.call("get", HOST).stderr).contains("read or changed by other users"));
 
     // A home that nothing can be written to.
     let mut command = machine.command("docker-credential-ecrlogin");
@@ -299,7 +301,16 @@ fn other_registries_are_for_others() {
 #[test]
 fn the_forms_of_a_registrys_name_are_understood_and_given_back() {
     let machine = Machine::new();
-    for url in [format!("https://{HOST}"), format!("https://{HOST}/v2/"), format!("{HOST}\n")] {
+    for url in [
+        format!("https://{HOST}"),
+        format!("https://{HOST}/v2/"),
+        format!("https://{HOST}:443/v2/"),
+        format!("HTTPS://{HOST}"),
+        format!("{HOST}:443"),
+        format!("{HOST}:443/v2/"),
+        format!("//{HOST}"),
+        format!("{HOST}\n"),
+    ] {
         let output = machine.call("get", &url);
         let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
         assert_eq!(
@@ -307,6 +318,34 @@ fn the_forms_of_a_registrys_name_are_understood_and_given_back() {
             (&json!(url.trim()), &json!("token-1"))
         );
     }
+}
+
+#[test]
+fn no_token_goes_where_there_is_no_tls_or_to_another_port() {
+    let machine = Machine::new();
+    assert_eq!(machine.get(), "token-1");
+    for url in [
+        format!("http://{HOST}"),
+        format!("http://{HOST}:443"),
+        format!("ftp://{HOST}"),
+        format!("{HOST}:80"),
+        format!("{HOST}:5000/v2/"),
+        format!("https://AWS@{HOST}"),
+        format!("https://{HOST}@evil.example"),
+        format!("https://https://{HOST}"),
+        format!("{HOST}\nevil.example"),
+    ] {
+        let output = machine.call("get", &url);
+        let told = text(&output.stdout);
+        assert_eq!((output.status.code(), told.as_str()), (Some(1), NOT_FOUND), "{url}");
+    }
+    let given = json!({"ServerURL": format!("http://{HOST}"), "Username": "AWS", "Secret": "s"});
+    assert_eq!(machine.call("store", &given.to_string()).status.code(), Some(1));
+    // `docker logout` has every form of the name erased.
+    for url in [format!("http://{HOST}"), format!("https://{HOST}"), format!("{HOST}:443")] {
+        assert!(machine.call("erase", &url).status.success(), "{url}");
+    }
+    assert_eq!(machine.get(), "token-2");
 }
 
 #[test]
@@ -336,18 +375,55 @@ fn wrong_calls_are_answered_as_docker_knows_them() {
         ("store", r#"{"Username":"u","Secret":"s"}"#, "no credentials server URL"),
         ("store", &format!(r#"{{"ServerURL":"{HOST}","Secret":"s"}}"#), "no credentials username"),
         ("store", "canary", "not the JSON"),
-        ("fetch", "", "unknown credential action `fetch`"),
+        ("fetch", "", "docker-credential-ecrlogin: unknown action: fetch\n"),
     ] {
         let output = machine.call(action, input);
         assert_eq!(output.status.code(), Some(1), "{action}");
         assert!(text(&output.stdout).contains(expected), "{output:?}");
         assert!(!format!("{output:?}").contains("canary"));
     }
-    let output = machine.call("version", "");
-    assert!(output.status.success());
-    assert!(text(&output.stdout).starts_with("docker-credential-ecrlogin "));
     let output = send(&mut machine.command("docker-credential-ecrlogin"), "");
-    assert!(text(&output.stdout).starts_with("usage: "), "{output:?}");
+    assert_eq!((output.status.code(), text(&output.stdout).as_str()), (Some(1), USAGE));
+    let output = send(machine.command("docker-credential-ecrlogin").args(["get", "x"]), "");
+    assert_eq!((output.status.code(), text(&output.stdout).as_str()), (Some(1), USAGE));
+}
+
+#[test]
+fn it_says_what_it_is_as_other_helpers_do() {
+    let machine = Machine::new();
+    for action in ["version", "--version", "-v"] {
+        let output = machine.call(action, "");
+        assert!(output.status.success(), "{action}");
+        let told = text(&output.stdout);
+        assert!(told.starts_with("docker-credential-ecrlogin (slipway) 0."), "{told}");
+    }
+    for action in ["help", "--help", "-h"] {
+        let output = machine.call(action, "");
+        assert!(output.status.success(), "{action}");
+        assert_eq!(text(&output.stdout), USAGE);
+    }
+}
+
+#[test]
+fn a_caller_that_sends_too_much_or_never_ends_is_not_waited_for() {
+    let machine = Machine::new();
+    let output = machine.call("get", &"x".repeat(2 * 1024 * 1024));
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stdout).contains("is larger than 1 MiB"), "{}", text(&output.stdout));
+    let mut command = machine.command("docker-credential-ecrlogin");
+    let mut child = command
+        .arg("get")
+        .env("ECRLOGIN_TIMEOUT", "100ms")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let open = child.stdin.take();
+    let output = child.wait_with_output().unwrap();
+    drop(open);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stdout).contains("not closed within 100ms"), "{output:?}");
 }
 
 #[test]

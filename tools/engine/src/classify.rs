@@ -52,6 +52,8 @@ pub enum Meaning {
     DiskFull,
     /// The name is unknown to the engine itself.
     NotFound,
+    /// No range of addresses is left for another network.
+    AddressPool,
 }
 
 impl Meaning {
@@ -60,6 +62,7 @@ impl Meaning {
             Self::Registry(fault) => Error::Registry { fault, message },
             Self::DiskFull => Error::DiskFull { message },
             Self::NotFound => Error::NotFound { message },
+            Self::AddressPool => Error::AddressPool { message },
         }
     }
 }
@@ -73,6 +76,15 @@ const PHRASES: &[(&[&str], Meaning)] = {
         (
             &["no space left on device", "disk quota exceeded", "not enough space"],
             Meaning::DiskFull,
+        ),
+        (
+            // Docker up to 25, and since.
+            &[
+                "non-overlapping ipv4 address pool",
+                "predefined address pools have been fully subnetted",
+                "could not find an available, non-overlapping",
+            ],
+            Meaning::AddressPool,
         ),
         (
             &["no such image", "an image does not exist locally", "tag does not exist:"],
@@ -226,10 +238,78 @@ pub fn classify(message: &str) -> Option<Meaning> {
         .map(|(_, meaning)| *meaning)
 }
 
+/// What to do about what an engine's machine lacks, by the words in which the engine passes it on.
+const ADVICE: &[(&[&str], &str)] = &[
+    (
+        &["no chain/target/match by that name", "unable to enable dnat rule", "iptables failed"],
+        "a firewall that was loaded anew has taken Docker's rules away: restart the engine there, with systemctl restart docker",
+    ),
+    (
+        &["exec format error"],
+        "the image, or its entrypoint, is for another processor: imgbuild --platform",
+    ),
+    (
+        &["already exists in network"],
+        "docker network disconnect -f NETWORK CONTAINER there removes what a container that is gone has left",
+    ),
+    (
+        &["is too new. maximum supported api version", "is too old. minimum supported api version"],
+        "install another version of Docker there: 20.10 or newer",
+    ),
+    (&["cannot allocate memory"], "the machine has no memory left: free -m there tells"),
+    (
+        &["too many open files"],
+        "the engine's limit of open files is too low: LimitNOFILE of docker.service",
+    ),
+    (
+        &["read-only file system"],
+        "the disk there is mounted read-only, often after an error of its own: look at dmesg",
+    ),
+];
+
+/// What to do next, if an engine's message tells of something that its own words do not explain.
+pub(crate) fn advice(message: &str) -> Option<&'static str> {
+    let lower = message.to_lowercase();
+    let found = ADVICE.iter().find(|(words, _)| words.iter().any(|word| lower.contains(word)));
+    found.map(|(_, advice)| *advice)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use RegistryFault as F;
+
+    #[test]
+    fn messages_that_need_an_explanation_have_one() {
+        for (message, advice_of) in [
+            (
+                "driver failed programming external connectivity on endpoint web: (iptables failed: iptables --wait -t nat -A DOCKER: iptables: No chain/target/match by that name.",
+                "restart the engine",
+            ),
+            (
+                "standard_init_linux.go:228: exec user process caused: exec format error",
+                "--platform",
+            ),
+            ("endpoint with name web already exists in network bridge", "disconnect -f"),
+            ("client version 1.54 is too new. Maximum supported API version is 1.41", "20.10"),
+        ] {
+            assert!(advice(message).unwrap().contains(advice_of), "{message}");
+        }
+        assert_eq!(advice("bad parameter"), None);
+    }
+
+    #[test]
+    fn a_network_without_addresses_is_told_from_other_failures() {
+        for message in [
+            "could not find an available, non-overlapping IPv4 address pool among the defaults to assign to the network",
+            "all predefined address pools have been fully subnetted",
+        ] {
+            assert_eq!(classify(message), Some(Meaning::AddressPool), "{message}");
+            let hint = Error::from_answer(500, message).hint();
+            assert!(hint.contains("docker network prune"), "{hint}");
+            assert!(hint.contains("default-address-pools"), "{hint}");
+        }
+    }
 
     const CASES: &[(&str, F)] = &[
         // Amazon ECR.

@@ -55,7 +55,7 @@ impl Endpoint {
     /// [`Error::UnsupportedHost`], naming what is supported.
     pub fn parse(value: &str) -> Result<Self, Error> {
         let refuse =
-            |why: &str| Error::UnsupportedHost { value: value.to_owned(), why: why.to_owned() };
+            |why: &str| Error::UnsupportedHost { value: shown(value), why: why.to_owned() };
         let Some((scheme, rest)) = value.split_once("://") else {
             return Err(refuse("a scheme is missing"));
         };
@@ -65,7 +65,8 @@ impl Endpoint {
             "unix" => Err(refuse("the path of a socket must be absolute")),
             "tcp" | "http" => {
                 let address = rest.trim_end_matches('/');
-                if address.is_empty() || address.contains(['/', '@', '?', '#', ' ']) {
+                let stray = |c: char| "/@?#".contains(c) || c.is_whitespace() || c.is_control();
+                if address.is_empty() || address.contains(stray) {
                     return Err(refuse("only a host and a port can be used"));
                 }
                 let has_port = address.rsplit_once(':').is_some_and(|(_, port)| {
@@ -80,6 +81,22 @@ impl Endpoint {
             "ssh" => Err(refuse("ssh is not supported here")),
             _ => Err(refuse("the scheme is not supported")),
         }
+    }
+}
+
+/// An address as it may be shown: without a password, which people write where none belongs.
+fn shown(value: &str) -> String {
+    let start = value.find("://").map_or(0, |at| at + 3);
+    let user = value[start..].rfind('@').map(|at| (start, start + at));
+    let password = user.and_then(|(start, at)| {
+        value[start..at]
+            .find(':')
+            .map(|colon| (start + colon + 1, at))
+            .filter(|(from, to)| from < to)
+    });
+    match password {
+        Some((from, to)) => format!("{}…{}", &value[..from], &value[to..]),
+        None => value.to_owned(),
     }
 }
 
@@ -111,6 +128,16 @@ mod tests {
     }
 
     #[test]
+    fn a_password_in_an_address_is_not_shown() {
+        for value in
+            ["tcp://u:hunter2@h:1", "ssh://u:hunter2@h", "x://u:hunter2@h", "hunter2://u:hunter2@h"]
+        {
+            let error = Endpoint::parse(value).unwrap_err().to_string();
+            assert!(!error.contains(":hunter2") && error.contains("u:…@h"), "{error}");
+        }
+    }
+
+    #[test]
     fn hosts_that_are_refused_name_the_value() {
         for value in [
             "ssh://u@h",
@@ -120,6 +147,7 @@ mod tests {
             "unix://x",
             "tcp://",
             "tcp://u@h:1/x",
+            "tcp://h\t:1",
         ] {
             let error = Endpoint::parse(value).unwrap_err();
             assert!(error.to_string().contains(value), "{error}");

@@ -10,12 +10,16 @@ use http::{Method, Response, StatusCode};
 use hyper::body::{Body, Incoming};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
+use slipway_untrusted::Limit;
+use slipway_untrusted::limit::{ENGINE_ANSWER, ENGINE_MESSAGE, ENGINE_REFUSAL};
 use tokio::net::{TcpStream, UnixStream};
 
+use crate::counted::Room;
 use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::messages::Messages;
-use crate::transport::{Dial, Request, Stream, read_body};
+use crate::transport::{Dial, Request, Stream};
+use crate::value;
 
 /// A version of the Engine API, such as 1.41 (Docker 20.10).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,9 +61,6 @@ pub struct Engine {
     version: ApiVersion,
     podman: bool,
 }
-
-/// An answer to a short question is not longer than this.
-const ANSWER_MAX: usize = 32 * 1024 * 1024;
 
 #[derive(Deserialize)]
 struct Refusal {
@@ -122,7 +123,7 @@ impl Engine {
 
     async fn negotiate(dial: Dial) -> Result<Self, Error> {
         let ping = Request::new(Method::GET, "/_ping").into_http("")?;
-        let answer = checked(dial.send(ping).await?).await?;
+        let answer = checked(dial.send(ping, Room::Whole(&ENGINE_MESSAGE)).await?).await?;
         let version = answer
             .headers()
             .get("api-version")
@@ -160,14 +161,19 @@ impl Engine {
         &self.dial.endpoint
     }
 
-    /// Sends a request and returns the head of a good answer.
+    /// Sends a request and returns the head of a good answer. The body may go on for ever: whoever
+    /// reads it bounds it.
     ///
     /// # Errors
     /// An answer other than 2xx, as the kind of error that it means, or a
     /// connection that failed.
     pub async fn send(&self, request: Request) -> Result<Response<Incoming>, Error> {
+        self.send_within(request, Room::Stream).await
+    }
+
+    async fn send_within(&self, request: Request, room: Room) -> Result<Response<Incoming>, Error> {
         let request = request.into_http(&format!("/v{}", self.version))?;
-        checked(self.dial.send(request).await?).await
+        checked(self.dial.send(request, room).await?).await
     }
 
     /// Sends a request whose answer is a stream of JSON messages.
@@ -189,7 +195,7 @@ impl Engine {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let request = request.into_http(&format!("/v{}", self.version))?.map(|_empty| body);
-        Ok(Messages::new(checked(self.dial.send(request).await?).await?.into_body()))
+        Ok(Messages::new(checked(self.dial.send(request, Room::Stream).await?).await?.into_body()))
     }
 
     /// Sends a request whose answer is one JSON value.
@@ -197,9 +203,29 @@ impl Engine {
     /// # Errors
     /// As [`Engine::send`], or [`Error::Protocol`] when it is another value.
     pub async fn json<T: serde::de::DeserializeOwned>(&self, request: Request) -> Result<T, Error> {
-        let answer = self.send(request).await?;
-        let body = read_body(answer.into_body(), ANSWER_MAX).await?;
-        serde_json::from_slice(&body).map_err(|error| Error::Protocol { what: error.to_string() })
+        self.value(request, &ENGINE_ANSWER, value::LIST).await
+    }
+
+    /// The same of an answer about one thing, such as a container, into a type that may be as large
+    /// as it likes.
+    ///
+    /// # Errors
+    /// As [`Engine::json`].
+    pub(crate) async fn one<T: serde::de::DeserializeOwned>(
+        &self,
+        request: Request,
+    ) -> Result<T, Error> {
+        self.value(request, &ENGINE_MESSAGE, value::ONE).await
+    }
+
+    async fn value<T: serde::de::DeserializeOwned>(
+        &self,
+        request: Request,
+        limit: &'static Limit,
+        most: usize,
+    ) -> Result<T, Error> {
+        let answer = self.send_within(request, Room::Whole(limit)).await?;
+        value::read(&limit.body(answer.into_body()).await?, most)
     }
 
     /// Sends a request that turns its connection into a stream of bytes.
@@ -209,7 +235,7 @@ impl Engine {
     /// switch protocols.
     pub async fn upgrade(&self, request: Request) -> Result<impl Stream + use<>, Error> {
         let request = request.into_http(&format!("/v{}", self.version))?;
-        let answer = self.dial.send(request).await?;
+        let answer = self.dial.send(request, Room::Stream).await?;
         if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
             let status = answer.status();
             checked(answer).await?;
@@ -227,8 +253,8 @@ async fn checked(answer: Response<Incoming>) -> Result<Response<Incoming>, Error
     if status.is_success() {
         return Ok(answer);
     }
-    let body = read_body(answer.into_body(), ANSWER_MAX).await?;
+    let body = ENGINE_REFUSAL.body(answer.into_body()).await?;
     let message = serde_json::from_slice::<Refusal>(&body)
         .map_or_else(|_| String::from_utf8_lossy(&body).into_owned(), |refusal| refusal.message);
-    Err(Error::from_answer(status.as_u16(), message))
+    Err(Error::from_answer(status.as_u16(), &message))
 }

@@ -1,5 +1,8 @@
 //! What can go wrong between a tool and an engine.
 
+use slipway_untrusted::limit::{BodyError, HTTP_HEAD};
+use slipway_untrusted::{TooLarge, clean_line};
+
 use crate::classify::{self, RegistryFault};
 use crate::transport::DialError;
 
@@ -71,6 +74,15 @@ pub enum Error {
         /// The engine's words.
         message: String,
     },
+    /// The engine has no addresses left for another network.
+    #[error("{message}")]
+    AddressPool {
+        /// The engine's words.
+        message: String,
+    },
+    /// The answer, or a part of it, is larger than any that is taken.
+    #[error("{0}")]
+    TooLarge(#[from] TooLarge),
     /// The answer was not what the Engine API describes.
     #[error("the Docker engine gave an answer that does not fit its API: {what}")]
     Protocol {
@@ -90,12 +102,13 @@ impl Error {
         }
     }
 
-    /// The failure that an answer with this status and message means.
-    pub(crate) fn from_answer(status: u16, message: String) -> Self {
+    /// The failure that an answer with this status and message means. The message is kept as it
+    /// can be shown: cleaned, on one line, of a bounded length.
+    pub(crate) fn from_answer(status: u16, message: &str) -> Self {
         let message = if message.trim().is_empty() {
             format!("the engine answered with status {status} and no reason")
         } else {
-            message.trim().to_owned()
+            clean_line(message.trim()).into_owned()
         };
         match (classify::classify(&message), status) {
             (Some(found), _) => found.into_error(message),
@@ -132,8 +145,39 @@ impl From<DialError> for Error {
     }
 }
 
+impl From<BodyError> for Error {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::TooLarge(error) => error.into(),
+            BodyError::Broken(error) => match error.downcast::<hyper::Error>() {
+                Ok(error) => (*error).into(),
+                Err(error) => Self::Interrupted { why: chain(&*error) },
+            },
+        }
+    }
+}
+
+/// The limit that a read was stopped at, wherever in the causes of an error it stands.
+fn too_large(error: &(dyn std::error::Error + 'static)) -> Option<TooLarge> {
+    if let Some(found) = error.downcast_ref::<TooLarge>() {
+        return Some(*found);
+    }
+    // An I/O error skips what it holds when it is asked for its source.
+    let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    match inner {
+        Some(inner) => too_large(inner),
+        None => too_large(error.source()?),
+    }
+}
+
 impl From<hyper::Error> for Error {
     fn from(error: hyper::Error) -> Self {
+        if let Some(limit) = too_large(&error) {
+            return limit.into();
+        }
+        if error.is_parse_too_large() {
+            return HTTP_HEAD.exceeded().into();
+        }
         if error.is_parse() {
             return Self::Protocol { what: error.to_string() };
         }
@@ -146,11 +190,12 @@ impl From<bollard::errors::Error> for Error {
         use bollard::errors::Error as B;
         match error {
             B::DockerResponseServerError { status_code, message } => {
-                Self::from_answer(status_code, message)
+                Self::from_answer(status_code, &message)
             }
-            B::DockerStreamError { error } => Self::from_answer(200, error),
+            B::DockerStreamError { error } => Self::from_answer(200, &error),
             B::HyperResponseError { err } => err.into(),
             // Our own transport hands a failed dial through as an I/O error.
+            B::IOError { err } if let Some(limit) = too_large(&err) => limit.into(),
             B::IOError { err } => match err.downcast::<DialError>() {
                 Ok(dial) => dial.into(),
                 Err(err) => Self::Interrupted { why: io_reason(&err) },
@@ -171,7 +216,7 @@ fn chain(error: &dyn std::error::Error) -> String {
         }
         source = inner.source();
     }
-    text
+    clean_line(&text).into_owned()
 }
 
 #[cfg(test)]
@@ -180,12 +225,12 @@ mod tests {
 
     #[test]
     fn statuses_without_a_known_message() {
-        let of = |status| Error::from_answer(status, "x".into());
+        let of = |status| Error::from_answer(status, "x");
         assert!(matches!(of(404), Error::NotFound { .. }));
         assert!(matches!(of(409), Error::Conflict { .. }));
         assert!(matches!(of(500), Error::Api { status: 500, .. }));
         assert!(of(503).transient() && !of(500).transient());
-        assert!(Error::from_answer(500, " ".into()).to_string().contains("500"));
+        assert!(Error::from_answer(500, " ").to_string().contains("500"));
     }
 
     #[test]
@@ -200,6 +245,18 @@ mod tests {
             dial(std::io::ErrorKind::PermissionDenied),
             Error::PermissionDenied { .. }
         ));
+    }
+
+    #[test]
+    fn a_limit_is_found_in_whatever_it_comes_through() {
+        let limit = || std::io::Error::from(HTTP_HEAD.exceeded());
+        for error in [limit(), std::io::Error::other(limit())] {
+            let error = Error::from(bollard::errors::Error::from(error));
+            assert!(matches!(error, Error::TooLarge(_)), "{error:?}");
+        }
+        let long = format!("\u{1b}]0;x\u{7}{}", "x".repeat(1 << 20));
+        let error = Error::from_answer(500, &long).to_string();
+        assert!(!error.contains('\u{1b}') && error.len() < 5000);
     }
 
     #[test]

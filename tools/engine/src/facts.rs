@@ -3,11 +3,11 @@
 
 use http::Method;
 use serde::Deserialize;
+use slipway_release::Reference;
 
 use crate::auth::Auth;
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::reference::Reference;
 use crate::transport::{REGISTRY_AUTH, Request};
 
 /// An excerpt of the engine's `/info`.

@@ -2,7 +2,7 @@
 
 use slipway_release::{Code, Failure};
 
-use crate::classify::RegistryFault;
+use crate::classify::{RegistryFault, advice};
 use crate::error::Error;
 
 impl Error {
@@ -25,7 +25,19 @@ impl Error {
             Self::NotFound { .. }
             | Self::Conflict { .. }
             | Self::Api { .. }
+            | Self::AddressPool { .. }
+            | Self::TooLarge(_)
             | Self::Protocol { .. } => Code::EngineError,
+        }
+    }
+
+    /// What to do about it, if it is a refusal whose words do not explain themselves.
+    pub fn advice(&self) -> Option<&'static str> {
+        match self {
+            Self::NotFound { message } | Self::Conflict { message } | Self::Api { message, .. } => {
+                advice(message)
+            }
+            _ => None,
         }
     }
 
@@ -69,9 +81,15 @@ impl Error {
                 RegistryFault::PlatformMissing => "choose a platform that the image has",
                 RegistryFault::Rejected => "the reason is the registry's own: look at its log",
             },
-            Self::NotFound { .. } | Self::Conflict { .. } | Self::Api { .. } => {
-                "the reason is the engine's own: look at its log, such as with journalctl -u docker"
+            Self::AddressPool { .. } => {
+                "on the engine's machine, `docker network prune` removes networks that nothing uses; more addresses are given by default-address-pools in /etc/docker/daemon.json"
             }
+            Self::NotFound { .. } | Self::Conflict { .. } | Self::Api { .. } => {
+                self.advice().unwrap_or(
+                    "the reason is the engine's own: look at its log, such as with journalctl -u docker",
+                )
+            }
+            Self::TooLarge(_) => "no Docker engine answers like this: look at what listens there",
             Self::Protocol { .. } => "is it really a Docker engine? DOCKER_HOST names it",
         }
     }

@@ -3,12 +3,13 @@
 use bollard::models::ImageInspect;
 use http::Method;
 use serde::Deserialize;
+use slipway_release::{Reference, is_image};
+use slipway_untrusted::clean_line;
 
 use crate::auth::Auth;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::messages::Message;
-use crate::reference::Reference;
 use crate::transport::{REGISTRY_AUTH, Request};
 
 /// What happens to a layer during a pull or a push.
@@ -92,7 +93,7 @@ impl Engine {
     /// # Errors
     /// [`Error::NotFound`] when the engine has no such image.
     pub async fn inspect_image(&self, image: &str) -> Result<ImageInspect, Error> {
-        Ok(self.docker().inspect_image(image).await?)
+        self.one(Request::new(Method::GET, format!("/images/{}/json", known(image)?))).await
     }
 
     /// Gives the image `image` (an id) the name and tag of `name`; a missing
@@ -101,7 +102,7 @@ impl Engine {
     /// # Errors
     /// [`Error::NotFound`] when the engine has no such image.
     pub async fn tag(&self, image: &str, name: &Reference) -> Result<(), Error> {
-        let request = Request::new(Method::POST, format!("/images/{image}/tag"))
+        let request = Request::new(Method::POST, format!("/images/{}/tag", known(image)?))
             .query([("repo", name.name().as_str()), ("tag", name.tag().unwrap_or("latest"))]);
         self.send(request).await.map(drop)
     }
@@ -180,6 +181,16 @@ impl Engine {
     }
 }
 
+/// The text, if an engine may be asked for an image by it: any other one could lead to another path of
+/// its API.
+pub(crate) fn known(image: &str) -> Result<&str, Error> {
+    if is_image(image) {
+        return Ok(image);
+    }
+    let message = format!("`{}` is neither an image's name nor an id", clean_line(image));
+    Err(Error::NotFound { message })
+}
+
 fn report(message: &Message, each: &mut impl FnMut(Progress<'_>)) {
     let (Some(layer), Some(status)) = (message.id.as_deref(), message.status.as_deref()) else {
         return;
@@ -206,6 +217,13 @@ mod tests {
         assert_eq!(of("Retrying in 4 seconds"), Some(LayerState::Retrying));
         assert_eq!(of("The push refers to repository [x]"), None);
         assert_eq!(of("1: digest: sha256:00 size: 528"), None);
+    }
+
+    #[test]
+    fn nothing_but_an_image_is_asked_for() {
+        assert!(known("web:1").is_ok() && known("3fde06d11d08").is_ok());
+        let error = known("../containers/json?x=\u{1b}[1m").unwrap_err();
+        assert!(matches!(error, Error::NotFound { .. }) && !error.to_string().contains('\u{1b}'));
     }
 
     #[test]

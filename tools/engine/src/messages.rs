@@ -7,12 +7,10 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use slipway_untrusted::clean_line;
+use slipway_untrusted::limit::ENGINE_MESSAGE;
 
 use crate::error::Error;
-
-/// A line longer than this is no message of an engine (the longest known are
-/// build traces with the log of a step, in the hundreds of kilobytes).
-const LINE_MAX: usize = 64 * 1024 * 1024;
 
 /// One message.
 #[derive(Debug, Deserialize)]
@@ -128,31 +126,31 @@ impl Messages {
     }
 }
 
-fn parse(line: &[u8]) -> Result<Message, Error> {
+pub(crate) fn parse(line: &[u8]) -> Result<Message, Error> {
     let message: Message = serde_json::from_slice(line).map_err(|error| Error::Protocol {
         what: if error.is_eof() {
             "the stream of messages was cut off".to_owned()
         } else {
-            error.to_string()
+            clean_line(&error.to_string()).into_owned()
         },
     })?;
     match message.failure() {
-        Some(text) => Err(Error::from_answer(200, text.to_owned())),
+        Some(text) => Err(Error::from_answer(200, text)),
         None => Ok(message),
     }
 }
 
 /// Splits bytes into lines as they come.
 #[derive(Debug, Default)]
-struct Lines {
-    ready: VecDeque<BytesMut>,
+pub(crate) struct Lines {
+    pub(crate) ready: VecDeque<BytesMut>,
     rest: BytesMut,
     /// How far `rest` is known to hold no newline.
     seen: usize,
 }
 
 impl Lines {
-    fn feed(&mut self, data: &[u8]) -> Result<(), Error> {
+    pub(crate) fn feed(&mut self, data: &[u8]) -> Result<(), Error> {
         self.rest.extend_from_slice(data);
         while let Some(at) = self.rest[self.seen..].iter().position(|byte| *byte == b'\n') {
             let line = self.rest.split_to(self.seen + at);
@@ -161,15 +159,10 @@ impl Lines {
             self.push(line);
         }
         self.seen = self.rest.len();
-        if self.seen > LINE_MAX {
-            return Err(Error::Protocol {
-                what: format!("a message of more than {LINE_MAX} bytes"),
-            });
-        }
-        Ok(())
+        Ok(ENGINE_MESSAGE.admit(self.seen as u64)?)
     }
 
-    fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         let line = self.rest.split();
         self.seen = 0;
         self.push(line);
@@ -194,6 +187,14 @@ mod tests {
         assert_eq!(text(r#"{"error":"flat"}"#), "flat");
         assert!(text(r#"{"status":"x"#).contains("cut off"));
         assert!(parse(br#"{"status":"Pushed","progressDetail":{},"id":"ab","new":1}"#).is_ok());
+    }
+
+    #[test]
+    fn a_message_without_an_end_is_refused() {
+        let mut lines = Lines::default();
+        let most = usize::try_from(ENGINE_MESSAGE.bytes).unwrap();
+        lines.feed(&vec![b'x'; most]).unwrap();
+        assert!(matches!(lines.feed(b"x"), Err(Error::TooLarge(_))));
     }
 
     proptest! {

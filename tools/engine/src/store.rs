@@ -3,10 +3,11 @@
 use http::Method;
 use serde::Deserialize;
 use serde_json::Value;
+use slipway_release::Reference;
 
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::reference::Reference;
+use crate::images::known;
 use crate::transport::Request;
 
 /// One entry of an image's history.
@@ -37,7 +38,7 @@ impl Engine {
     /// # Errors
     /// [`Error::NotFound`] when the engine has no such image.
     pub async fn image_json(&self, image: &str) -> Result<Value, Error> {
-        self.json(Request::new(Method::GET, format!("/images/{image}/json"))).await
+        self.json(Request::new(Method::GET, format!("/images/{}/json", known(image)?))).await
     }
 
     /// An image's history, the oldest entry first.
@@ -45,7 +46,7 @@ impl Engine {
     /// # Errors
     /// As [`Engine::image_json`].
     pub async fn image_history(&self, image: &str) -> Result<Vec<HistoryEntry>, Error> {
-        let request = Request::new(Method::GET, format!("/images/{image}/history"));
+        let request = Request::new(Method::GET, format!("/images/{}/history", known(image)?));
         let mut entries: Vec<HistoryEntry> = self.json(request).await?;
         entries.reverse();
         Ok(entries)

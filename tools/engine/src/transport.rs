@@ -4,6 +4,9 @@
 //! A connection is never reused: a stream through SSH is cheap to open, a
 //! dropped answer then closes exactly its own request, and a stale pooled
 //! connection cannot make a request fail that was never sent.
+//!
+//! How much an answer may have in all is decided here too, before anything parses or collects it
+//! (see [`Room`]): bollard reads whatever comes.
 
 use std::fmt;
 use std::future::Future;
@@ -16,11 +19,13 @@ use bytes::Bytes;
 use http::header::{HOST, HeaderName, HeaderValue};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Response, Uri};
-use http_body_util::{BodyExt, Full};
+use http_body_util::Full;
 use hyper::body::{Body, Incoming};
 use hyper_util::rt::TokioIo;
+use slipway_untrusted::limit::{ENGINE_MESSAGE, ENGINE_REFUSAL, HTTP_HEAD};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::counted::{Counted, Room};
 use crate::engine::ApiVersion;
 use crate::error::Error;
 
@@ -145,10 +150,12 @@ impl Dial {
         Self { endpoint: endpoint.into(), open: Arc::new(open) }
     }
 
-    /// Sends one request over a fresh stream and returns the answer's head.
+    /// Sends one request over a fresh stream and returns the answer's head; the answer has to fit
+    /// into this room.
     pub(crate) async fn send<B>(
         &self,
         mut request: http::Request<B>,
+        room: Room,
     ) -> Result<Response<Incoming>, SendError>
     where
         B: Body<Data = Bytes> + Send + 'static,
@@ -159,7 +166,10 @@ impl Dial {
         let stream = (self.open)().await.map_err(|source| {
             SendError::Dial(DialError { endpoint: self.endpoint.to_string(), source })
         })?;
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        let (stream, room) = Counted::new(stream, room);
+        let (mut sender, connection) = hyper::client::conn::http1::Builder::new()
+            .max_buf_size(usize::try_from(HTTP_HEAD.bytes).unwrap_or(usize::MAX))
+            .handshake(TokioIo::new(stream))
             .await
             .map_err(SendError::Http)?;
         // The task ends with the answer's body, or with the request's future:
@@ -167,7 +177,11 @@ impl Dial {
         tokio::spawn(async move {
             let _ended = connection.with_upgrades().await;
         });
-        sender.send_request(request).await.map_err(SendError::Http)
+        let answer = sender.send_request(request).await.map_err(SendError::Http)?;
+        if answer.status().is_client_error() || answer.status().is_server_error() {
+            room.narrow(&ENGINE_REFUSAL);
+        }
+        Ok(answer)
     }
 
     /// Bollard's client over this transport: its requests get the negotiated
@@ -180,10 +194,13 @@ impl Dial {
             let prepared = prepare(&mut request, &prefix);
             async move {
                 prepared?;
-                dial.send(request).await.map_err(|error| match error {
-                    SendError::Dial(dial) => io::Error::other(dial).into(),
-                    SendError::Http(error) => error.into(),
-                })
+                // What may be longer is not asked through bollard.
+                dial.send(request, Room::Whole(&ENGINE_MESSAGE)).await.map_err(
+                    |error| match error {
+                        SendError::Dial(dial) => io::Error::other(dial).into(),
+                        SendError::Http(error) => error.into(),
+                    },
+                )
             }
         };
         let version = ClientVersion {
@@ -245,23 +262,6 @@ impl From<SendError> for Error {
             SendError::Http(error) => error.into(),
         }
     }
-}
-
-/// The whole body of an answer, at most `limit` bytes of it.
-pub(crate) async fn read_body(body: Incoming, limit: usize) -> Result<Vec<u8>, Error> {
-    let mut body = body;
-    let mut bytes = Vec::new();
-    while let Some(frame) = body.frame().await {
-        if let Ok(data) = frame?.into_data() {
-            if bytes.len() + data.len() > limit {
-                return Err(Error::Protocol {
-                    what: format!("more than {limit} bytes where a short answer belongs"),
-                });
-            }
-            bytes.extend_from_slice(&data);
-        }
-    }
-    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -39,7 +39,7 @@ pub(crate) struct Board<'a> {
 
 impl<'a> Board<'a> {
     pub(crate) fn new(plan: &Plan, ui: &'a Ui, step: &'a Step) -> Self {
-        let watch = |probe: &Probe| Watch::new(&probe.name, plan.rule);
+        let watch = |probe: &Probe| Watch::new(&probe.name, probe.through.as_deref(), plan.rule);
         let watches: Vec<Watch> = plan.probes.iter().map(watch).collect();
         let mut board =
             Self { ui, step, pace: plan.pace, watches, healthy: 0, lines: vec![], digest_at: None };
@@ -71,7 +71,7 @@ impl<'a> Board<'a> {
             self.tell_digest(at);
         } else if change.tell && self.is_news(index) {
             let watch = &self.watches[index];
-            self.ui.say(&format!("{}: {}", watch.name(), watch.state()));
+            self.ui.say(&format!("{}: {}", watch.label(), watch.state()));
         }
         let random = rand::random();
         match change.next {
@@ -115,7 +115,7 @@ impl<'a> Board<'a> {
 
     fn add_line(&mut self, index: usize) {
         let watch = &self.watches[index];
-        let line = self.step.line(watch.name());
+        let line = self.step.line(&watch.label());
         line.update(&watch.state());
         self.lines.push((index, line));
     }
@@ -131,7 +131,7 @@ impl<'a> Board<'a> {
             .watches
             .iter()
             .filter(|watch| !watch.is_healthy())
-            .map(|watch| format!("{}: {}", watch.name(), watch.state()))
+            .map(|watch| format!("{}: {}", watch.label(), watch.state()))
             .collect();
         let all = self.watches.len();
         self.ui.say(&format!("{} of {all} healthy; {}", self.healthy, listed(&open, "; ")));
@@ -145,6 +145,12 @@ impl<'a> Board<'a> {
             command: None,
             via: None,
         }
+    }
+
+    /// Whether nothing is known of any target that is not healthy, for a cause on this side.
+    pub(crate) fn knows_nothing(&self) -> bool {
+        let mut open = self.watches.iter().filter(|watch| !watch.is_healthy()).peekable();
+        open.peek().is_some() && open.all(Watch::is_unknown)
     }
 
     /// Whether some target is refused for nothing but its version.

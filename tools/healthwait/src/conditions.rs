@@ -59,10 +59,22 @@ pub(crate) fn judge_answers(options: &Options) -> bool {
 }
 
 pub(crate) fn rule(options: &Options) -> Result<Rule, Error> {
+    if options.timeout.0.is_zero() {
+        return Err(Error::Contradiction {
+            reason: "--timeout 0s leaves no time to ask",
+            hint: "give a deadline, such as --timeout 30s",
+        });
+    }
+    if options.try_timeout.0.is_zero() {
+        return Err(Error::Contradiction {
+            reason: "--try-timeout 0s leaves a try no time for an answer",
+            hint: "give a deadline, such as --try-timeout 2s",
+        });
+    }
     // Better told now than when the deadline has passed.
     if options.stable >= options.timeout {
         return Err(Error::Contradiction {
-            reason: "the time that targets have to stay well does not fit into the deadline",
+            reason: "--stable, the time that targets have to stay well, does not fit into --timeout",
             hint: "give --timeout more than --stable",
         });
     }

@@ -5,6 +5,7 @@ use slipway_release::{Code, Failure, Health, HealthTarget};
 use slipway_shell::Span;
 
 use crate::plan::listed;
+use crate::report::named;
 
 /// Why healthwait failed.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +81,8 @@ pub(crate) enum Error {
         path: String,
         /// What is wrong with it.
         reason: String,
+        /// Whether it is larger than what is taken.
+        too_large: bool,
     },
     /// Options that cannot be met together.
     #[error("{reason}")]
@@ -106,6 +109,8 @@ pub(crate) enum Error {
         mismatch: bool,
         /// Whether it was waited for that the targets are gone.
         gone: bool,
+        /// Whether nothing is known of the targets, for a cause on this side.
+        unknown: bool,
     },
     /// A signal ended the waiting.
     #[error("interrupted while waiting: {}", unhealthy(health))]
@@ -118,8 +123,8 @@ pub(crate) enum Error {
 /// Each target that is not healthy, with its last reason.
 fn unhealthy(health: &Health) -> String {
     let text = |target: &HealthTarget| match &target.reason {
-        Some(reason) => format!("{}: {reason}", target.url),
-        None => target.url.clone(),
+        Some(reason) => format!("{}: {reason}", named(target)),
+        None => named(target),
     };
     let texts: Vec<String> =
         health.targets.iter().filter(|target| !target.healthy).map(text).collect();
@@ -134,6 +139,30 @@ fn is_distrusted(health: &Health) -> bool {
         })
     };
     health.targets.iter().any(|target| !target.healthy && reason(target))
+}
+
+/// Whether a target answers with a redirect, which waiting hardly mends.
+fn is_redirected(health: &Health) -> bool {
+    health.targets.iter().any(|target| {
+        let moved = target.status.is_some_and(|status| (300..400).contains(&status));
+        let leads = target.reason.as_ref().is_some_and(|reason| reason.contains(" to "));
+        !target.healthy && moved && leads
+    })
+}
+
+impl Error {
+    /// A host of `--via` that is none.
+    pub(crate) fn via(reason: String) -> Self {
+        Self::Request { reason: format!("--via: {reason}") }
+    }
+
+    /// A file that cannot be used.
+    pub(crate) fn file(option: &'static str, path: &str, error: &std::io::Error) -> Self {
+        let reason =
+            error.to_string().split(" (os error").next().unwrap_or_default().to_lowercase();
+        let too_large = error.kind() == std::io::ErrorKind::FileTooLarge;
+        Self::File { option, path: path.to_owned(), reason, too_large }
+    }
 }
 
 impl From<Error> for Failure {
@@ -154,7 +183,7 @@ impl From<Error> for Failure {
                 (Code::Usage, "give --expect-version or --no-version-check, not both")
             }
             Error::Command { .. } => (
-                Code::CommandFailed,
+                Code::CommandNotFound,
                 "name a program in PATH, or its path; what a shell knows alone needs sh -c",
             ),
             Error::CommandFailed { .. } => {
@@ -169,11 +198,19 @@ impl From<Error> for Failure {
                 (Code::Usage, "ask an http:// or https:// target, or leave out --expect-…")
             }
             Error::Request { .. } => (Code::Usage, "healthwait --help shows the forms"),
+            Error::File { too_large: true, .. } => {
+                (Code::FileTooLarge, "docs/security.md lists what is taken")
+            }
             Error::File { .. } => (Code::FileUnreadable, "give a file that this user can read"),
             Error::Contradiction { hint, .. } => (Code::Usage, *hint),
             Error::NoHealthCheck { .. } => (
                 Code::Usage,
                 "give its image a HEALTHCHECK, or wait for its port with http:// or tcp://",
+            ),
+            Error::Deadline { unknown: true, .. } => (
+                Code::NotChecked,
+                "the targets could not be asked from here, so nothing is known of them; see to the \
+                 name look-up, the proxy or the SSH connection",
             ),
             Error::Deadline { mismatch: true, .. } => (
                 Code::DeadlineExceeded,
@@ -183,6 +220,11 @@ impl From<Error> for Failure {
             Error::Deadline { health, .. } if is_distrusted(health) => (
                 Code::DeadlineExceeded,
                 "--ca-file FILE trusts another authority, or a self-signed certificate",
+            ),
+            Error::Deadline { health, .. } if is_redirected(health) => (
+                Code::DeadlineExceeded,
+                "ask for the path that it leads to (--health-path of remote-swap, in a pipe), or \
+                 follow it with --follow 1",
             ),
             Error::Deadline { .. } => (
                 Code::DeadlineExceeded,

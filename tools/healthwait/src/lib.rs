@@ -10,6 +10,10 @@ mod command;
 mod conditions;
 mod container;
 mod error;
+#[doc(hidden)]
+pub mod fuzz;
+mod goals;
+mod known;
 mod latency;
 mod options;
 mod pace;
@@ -38,6 +42,7 @@ use tokio::time::{Instant, timeout};
 use board::Board;
 use command::Command;
 use error::Error;
+pub use known::known_destination;
 pub use options::Options;
 use plan::Plan;
 use sockets::Sockets;
@@ -66,11 +71,13 @@ impl Tool for HealthWait {
 
     fn trust_facts(
         options: &Options,
-        _document: &Document,
+        document: &Document,
         from_document: &dyn Fn(&str) -> bool,
     ) -> TrustFacts {
+        let given = !options.target.is_empty()
+            && !["target", "resolve", "proxy", "via"].into_iter().any(from_document);
         TrustFacts {
-            known_destination: !options.target.is_empty() && !from_document("target"),
+            known_destination: given || known_destination(options, document),
             from_elsewhere: options.via.is_some(),
         }
     }
@@ -82,12 +89,19 @@ impl Tool for HealthWait {
     ) -> Result<(), Failure> {
         let plan = Plan::new(&options, document, |name| std::env::var(name).ok())?;
         let command = Command::find(&options.command)?;
-        for host in &plan.without_url {
-            context.ui.warn(&format!("{host} publishes no port, so it is not asked"));
+        for host in &plan.silent {
+            let line =
+                format!("{host}: the application publishes no port, so there is nothing to ask");
+            context.ui.say(&line);
+        }
+        if plan.probes.is_empty() {
+            let mut health = Health { waited_ms: Some(0), ..Health::default() };
+            document.set(&health);
+            return follow(command, &mut health, document, context).await;
         }
         let step = context.ui.step(label(&plan, context.ui.is_terminal()));
-        let (end, mut health, mismatch) = wait(&plan, context, &step).await;
-        health.via = plan.reach.via().map(str::to_owned);
+        let Waited { end, mut health, mismatch, unknown } = wait(&plan, context, &step).await;
+        health.via = plan.ways.via().map(str::to_owned);
         document.set(&health);
         let error = match end {
             End::Healthy => {
@@ -97,7 +111,7 @@ impl Tool for HealthWait {
             End::Hopeless => Error::GivenUp { health },
             End::Deadline => {
                 let (limit, gone) = (options.timeout, options.not);
-                Error::Deadline { health, limit, mismatch, gone }
+                Error::Deadline { health, limit, mismatch, gone, unknown }
             }
             End::Interrupted => Error::Interrupted { health },
             End::Refused(failure) => return Err(failure),
@@ -114,16 +128,25 @@ impl Tool for HealthWait {
 /// What is being done. On a terminal each of several targets has a line of its own below it.
 fn label(plan: &Plan, terminal: bool) -> String {
     let gone = if plan.rule.gone { " the end of" } else { "" };
-    let via = plan.reach.via().map(|via| format!(" through {via}")).unwrap_or_default();
+    let via = plan.ways.via().map(|via| format!(" through {via}")).unwrap_or_default();
     match plan.probes.len() {
         count @ 2.. if terminal => format!("waiting for{gone} {count} targets{via}"),
         _ => format!("waiting for{gone} {}{via}", plan.names()),
     }
 }
 
-/// Polls all targets until the end, whichever it is; answers also what was seen, and whether a
-/// target was refused for its version alone.
-async fn wait(plan: &Plan, context: &Context, step: &Step) -> (End, Health, bool) {
+/// How the waiting ended, and what was seen.
+struct Waited {
+    end: End,
+    health: Health,
+    /// Whether a target was refused for its version alone.
+    mismatch: bool,
+    /// Whether nothing is known of the targets, for a cause on this side.
+    unknown: bool,
+}
+
+/// Polls all targets until the end, whichever it is.
+async fn wait(plan: &Plan, context: &Context, step: &Step) -> Waited {
     let _sockets = Sockets::for_targets(plan.probes.len());
     let begun = Instant::now();
     let board = RefCell::new(Board::new(plan, &context.ui, step));
@@ -139,11 +162,16 @@ async fn wait(plan: &Plan, context: &Context, step: &Step) -> (End, Health, bool
             Ok(Ended::Hopeless) => End::Hopeless,
             Err(_) => End::Deadline,
         },
-        failure = plan.reach.refused() => End::Refused(failure),
+        failure = plan.ways.refused() => End::Refused(failure),
         () = context.cancelled.cancelled() => End::Interrupted,
     };
     let board = board.borrow();
-    (end, board.health(begun.elapsed()), board.wrong_version())
+    Waited {
+        end,
+        health: board.health(begun.elapsed()),
+        mismatch: board.wrong_version(),
+        unknown: board.knows_nothing(),
+    }
 }
 
 /// How it ends with the targets together: at the first one that decides, or else as the last.

@@ -3,6 +3,7 @@
 use std::num::NonZeroU32;
 
 use clap::Args;
+use clap::builder::UnknownArgumentValueParser;
 use http::HeaderName;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -15,10 +16,14 @@ use crate::text::{
     Factor, HeaderFromEnv, Method, Pattern, Percent, RequestHeader, SecretParser, Text,
 };
 
+/// What to do instead of not checking a certificate.
+const INSECURE: &str = "certificates are always checked: trust the one of the server, or its authority, \
+                        with --ca-file FILE";
+
 /// Waits until services answer as they should
 ///
 /// Without targets it waits for the hosts that remote-swap deployed to, as the document names
-/// them. If the document names a release, an answer that tells another version does not count.
+/// them: through SSH where an application is published on the host's loopback address only. If the document names a release, an answer that tells another version does not count.
 /// All targets have to be healthy before the deadline passes (exit 124).
 ///
 /// Targets: http://HOST[:PORT]/PATH and https://…, h2c://… (HTTP/2 without TLS),
@@ -31,8 +36,9 @@ use crate::text::{
 #[derive(Args, Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Options {
-    /// What to wait for, such as http://HOST:PORT/PATH or tcp://HOST:PORT
-    #[arg(value_name = "TARGET")]
+    /// What to wait for, such as http://HOST:PORT/PATH or tcp://HOST:PORT; http and https take
+    /// USER:PASSWORD@ before the host
+    #[arg(value_name = "TARGET", value_parser = SecretParser::<Target>::new())]
     #[schemars(extend("x-trust" = "target"))]
     pub target: Vec<Text<Target>>,
     /// A command to run once all is healthy, after --
@@ -151,7 +157,8 @@ pub struct Options {
     #[arg(long, value_name = "TEXT|@FILE", help_heading = "Request")]
     #[schemars(extend("x-trust" = "path:at"))]
     pub body: Option<String>,
-    /// How many redirects to follow; an answer that is one counts as it is otherwise
+    /// How many redirects to follow, to http and https only; an answer that is one counts as it is
+    /// otherwise
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Request")]
     #[schemars(extend("x-trust" = "document"))]
     pub follow: u8,
@@ -180,6 +187,14 @@ pub struct Options {
     #[arg(long, value_name = "FILE", help_heading = "Connection")]
     #[schemars(extend("x-trust" = "command-line"))]
     pub ca_file: Option<String>,
+    // Asked for by the habit of other clients, and not to be had.
+    #[arg(
+        long, hide = true, num_args = 0, default_missing_value = "",
+        value_parser = UnknownArgumentValueParser::suggest(INSECURE)
+    )]
+    #[serde(skip)]
+    #[schemars(skip)]
+    insecure: Option<String>,
     /// The certificate to show to servers that want one, with its chain
     #[arg(long, value_name = "FILE", help_heading = "Connection")]
     #[schemars(extend("x-trust" = "command-line"))]
@@ -201,6 +216,10 @@ pub struct Options {
     #[arg(long, value_name = "NAME", help_heading = "SSH")]
     #[schemars(extend("x-trust" = "command-line"))]
     pub identity_env: Option<String>,
+    /// The environment variable that holds the passphrase of the private keys, if they have one
+    #[arg(long, value_name = "NAME", help_heading = "SSH")]
+    #[schemars(extend("x-trust" = "command-line"))]
+    pub identity_passphrase_env: Option<String>,
     /// The file of known host keys [default: ~/.ssh/known_hosts and the system's]
     #[arg(long, value_name = "FILE", help_heading = "SSH")]
     #[schemars(extend("x-trust" = "command-line"))]

@@ -1,17 +1,20 @@
 //! What to ask and what to hope for, settled before anything is asked.
 
 use std::fmt::Display;
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use slipway_probe::{Request, Target};
-use slipway_release::{Deploy, Document, Failure, Outcome};
+use slipway_release::{Document, Failure};
+use slipway_untrusted::limit::REQUEST_BODY;
 
 use crate::error::Error;
+use crate::goals::{Goal, Goals};
 use crate::pace::Pace;
 use crate::probe::{Asked, Probe, Way};
-use crate::reach::Reach;
+use crate::reach::{Reach, Ways};
 use crate::watch::Rule;
 use crate::{Options, conditions};
 
@@ -20,14 +23,14 @@ use crate::{Options, conditions};
 pub(crate) struct Plan {
     /// One a target, in their order.
     pub(crate) probes: Vec<Probe>,
-    /// Deployed hosts that cannot be asked.
-    pub(crate) without_url: Vec<String>,
+    /// Hosts that were deployed to and have nothing to ask.
+    pub(crate) silent: Vec<String>,
     pub(crate) rule: Rule,
     pub(crate) pace: Pace,
     pub(crate) timeout: Duration,
     /// Whether one healthy target is enough.
     pub(crate) any: bool,
-    pub(crate) reach: Rc<Reach>,
+    pub(crate) ways: Ways,
     expected: Option<String>,
 }
 
@@ -38,24 +41,21 @@ impl Plan {
         document: &Document,
         variable: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, Failure> {
-        let (targets, without_url) = if options.target.is_empty() {
-            deployed(document.get()?)?
-        } else {
-            let given = options.target.iter();
-            (given.map(|target| (target.text.clone(), target.value.clone())).collect(), vec![])
-        };
+        let Goals { goals, silent } = Goals::new(options, document)?;
         let names = conditions::release(options, document)?;
         let expectation = Rc::new(conditions::expectation(options, names.clone()));
         let headers = headers(options, &variable)?;
-        let reach = Reach::new(options, targets.iter().map(|(_, target)| target), &variable)?;
-        let (reach, body) = (Rc::new(reach), body(options)?);
+        let ways = Ways::new(options, &goals, &variable)?;
+        let body = body(options)?;
         let way = |target| way(target, options, &headers, body.as_ref());
-        let probes: Vec<Probe> = targets
+        let probes: Vec<Probe> = goals
             .into_iter()
-            .map(|(name, target)| {
-                let (expectation, reach) = (Rc::clone(&expectation), Rc::clone(&reach));
+            .map(|Goal { name, target, through }| {
+                let expectation = Rc::clone(&expectation);
+                let reach: Rc<Reach> = ways.to(through.as_ref());
                 Ok(Probe {
                     name,
+                    through: through.map(|host| host.to_string()),
                     way: way(target)?,
                     limit: options.try_timeout.0,
                     expectation,
@@ -71,20 +71,20 @@ impl Plan {
             return Err(Error::Contradiction { reason: "no target has a certificate", hint }.into());
         }
         Ok(Self {
-            without_url,
+            silent,
             rule: conditions::rule(options)?,
             pace: conditions::pace(options, probes.len())?,
             probes,
             timeout: options.timeout.0,
             any: options.any,
-            reach,
+            ways,
             expected: names.into_iter().next(),
         })
     }
 
     /// The targets for a line of text.
     pub(crate) fn names(&self) -> String {
-        listed(&self.probes.iter().map(|probe| &probe.name).collect::<Vec<_>>(), ", ")
+        listed(&self.probes.iter().map(Probe::label).collect::<Vec<_>>(), ", ")
     }
 
     /// The release that should answer, under the name that people know it by.
@@ -102,43 +102,8 @@ pub(crate) fn listed(texts: &[impl Display], separator: &str) -> String {
     }
 }
 
-type Named = (String, Target);
-
 /// Names and values.
 type Headers = Vec<(String, String)>;
-
-/// The targets of the document: where the release was deployed to, or served already. Beside them
-/// the hosts that have no address to ask.
-fn deployed(deploy: Option<Deploy>) -> Result<(Vec<Named>, Vec<String>), Error> {
-    let Some(deploy) = deploy else {
-        return Err(Error::NoTarget { reason: "no target is given and nothing was deployed" });
-    };
-    let mut targets = Vec::new();
-    let mut without_url = Vec::new();
-    for (index, host) in deploy.hosts.iter().enumerate() {
-        if !matches!(host.outcome, Some(Outcome::Deployed | Outcome::Unchanged)) {
-            continue;
-        }
-        let Some(url) = &host.url else {
-            without_url.push(host.host.clone());
-            continue;
-        };
-        let bad = |place, reason: String| Error::BadUrl { place, reason };
-        let place = format!("deploy.hosts[{index}].url");
-        let mut target: Target =
-            url.parse().map_err(|error| bad(place, format!("\"{url}\": {error}")))?;
-        if let (Target::Http(url), Some(path)) = (&mut target, &deploy.health_path) {
-            url.set_path(path)
-                .map_err(|error| bad("deploy.health_path".to_owned(), error.to_string()))?;
-        }
-        targets.push((target.to_string(), target));
-    }
-    if targets.is_empty() {
-        let reason = "no target is given and no host that was deployed to has an address";
-        return Err(Error::NoTarget { reason });
-    }
-    Ok((targets, without_url))
-}
 
 /// The headers to send, with their values.
 fn headers(options: &Options, variable: impl Fn(&str) -> Option<String>) -> Result<Headers, Error> {
@@ -173,12 +138,9 @@ fn body(options: &Options) -> Result<Option<Bytes>, Error> {
     let Some(path) = text.strip_prefix('@') else {
         return Ok(Some(Bytes::copy_from_slice(text.as_bytes())));
     };
-    let wrong = |error: std::io::Error| Error::File {
-        option: "body",
-        path: format!("@{path}"),
-        reason: error.to_string().split(" (os error").next().unwrap_or_default().to_lowercase(),
-    };
-    std::fs::read(path).map(|bytes| Some(bytes.into())).map_err(wrong)
+    let read = slipway_untrusted::file::read(Path::new(path), &REQUEST_BODY);
+    let bytes = read.map_err(|error| Error::file("body", &format!("@{path}"), &error))?;
+    Ok(Some(bytes.into()))
 }
 
 fn way(

@@ -14,11 +14,18 @@ use crate::seen::Seen;
 pub(crate) struct Probe {
     /// The target as it was given.
     pub(crate) name: String,
+    /// Its own host, where it is reached through that.
+    pub(crate) through: Option<String>,
     pub(crate) way: Way,
     /// The deadline of a try.
     pub(crate) limit: Duration,
     pub(crate) expectation: Rc<Expectation>,
     pub(crate) reach: Rc<Reach>,
+}
+
+/// A target for people: several hosts may have one at the same address of their own.
+pub(crate) fn label(name: &str, through: Option<&str>) -> String {
+    through.map_or_else(|| name.to_owned(), |host| format!("{name} through {host}"))
 }
 
 /// How it is asked.
@@ -39,6 +46,11 @@ pub(crate) struct Asked {
 }
 
 impl Probe {
+    /// The target for people.
+    pub(crate) fn label(&self) -> String {
+        label(&self.name, self.through.as_deref())
+    }
+
     /// Whether there are answers that conditions can be about.
     pub(crate) fn answers(&self) -> bool {
         matches!(self.way, Way::Http(_))

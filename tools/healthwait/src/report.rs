@@ -1,7 +1,9 @@
 //! What people see at the end: a table of many targets, and what the last bad answer said.
 
 use slipway_release::{Health, HealthTarget};
+use slipway_untrusted::clean_line;
 
+use crate::probe::label;
 use crate::watch::seconds_of;
 
 /// More rows than this are left to the document.
@@ -46,7 +48,7 @@ fn row(target: &HealthTarget) -> [String; 7] {
         Some(format!("{min}/{median}/{p99}"))
     };
     [
-        target.url.clone(),
+        named(target),
         seconds_of(target.waited_ms),
         target.attempts.to_string(),
         or_dash(target.status.map(|status| status.to_string())),
@@ -54,6 +56,11 @@ fn row(target: &HealthTarget) -> [String; 7] {
         or_dash(latency()),
         target.reason.clone().unwrap_or_else(|| "ok".to_owned()),
     ]
+}
+
+/// A target for people.
+pub(crate) fn named(target: &HealthTarget) -> String {
+    label(&target.url, target.via.as_deref())
 }
 
 fn line(row: &[String; 7], widths: &[usize]) -> String {
@@ -70,11 +77,11 @@ pub(crate) fn failures(health: &Health) -> Vec<String> {
     for target in failed.take(3) {
         // A single state is the reason, which the error says.
         if target.timeline.len() > 1 {
-            lines.push(format!("{}: {}", target.url, states(target)));
+            lines.push(format!("{}: {}", named(target), states(target)));
         }
         let body = target.last_failure.as_ref().and_then(|failure| failure.body.as_deref());
         if let Some(body) = body.map(one_line).filter(|body| !body.is_empty()) {
-            lines.push(format!("{} answered: {body}", target.url));
+            lines.push(format!("{} answered: {body}", named(target)));
         }
     }
     lines
@@ -90,11 +97,12 @@ fn states(target: &HealthTarget) -> String {
     format!("{}{}", if skipped > 0 { "… → " } else { "" }, states.join(" → "))
 }
 
-/// The head of a text from outside, on one line and without control characters.
+/// The head of a text from outside, cleaned and on one line.
 fn one_line(text: &str) -> String {
     let words: Vec<&str> = text.split_whitespace().collect();
     let text = words.join(" ");
-    let mut chars = text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c });
+    let text = clean_line(&text);
+    let mut chars = text.chars();
     let mut head: String = chars.by_ref().take(BODY_CHARS).collect();
     if chars.next().is_some() {
         head.push('…');
@@ -171,7 +179,7 @@ mod tests {
             lines,
             [
                 "http://a/: 0.00 s connection refused ×9 → 1.20 s status 503",
-                "http://a/ answered: <h1>no database\u{fffd}[2J</h1>",
+                "http://a/ answered: <h1>no database</h1>",
             ]
         );
     }

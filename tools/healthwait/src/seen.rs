@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use slipway_probe::{Answer, Expectation, Part, ProbeError, Verdict};
+use slipway_untrusted::clean_line;
 
 use crate::container::Checked;
 
@@ -93,7 +94,7 @@ impl Seen {
             not_after: answer.certificate_not_after,
             answer: Some(LastAnswer {
                 status,
-                version: expectation.version.source.told(answer),
+                version: expectation.version.source.told(answer).map(bounded),
                 body: answer.head(),
             }),
             retry_after: retry_after(answer),
@@ -119,7 +120,8 @@ impl Seen {
             Err(error) => return Self::failed(&error),
         };
         let why = if checked.ended { Why::Hopeless } else { Why::Plain };
-        let defect = checked.reason.map(|reason| Defect { reason, why });
+        let reason = checked.reason.map(|reason| clean_line(&reason).into_owned());
+        let defect = reason.map(|reason| Defect { reason, why });
         let accepted = Self::accepted(checked.latency, None, expectation);
         Self { defect: defect.or(accepted.defect.clone()), ..accepted }
     }
@@ -133,7 +135,9 @@ impl Seen {
         } else {
             Why::Plain
         };
-        Self { defect: Some(Defect { reason: error.to_string(), why }), ..Self::default() }
+        // A server, a proxy or a host may have put words into it.
+        let reason = clean_line(&error.to_string()).into_owned();
+        Self { defect: Some(Defect { reason, why }), ..Self::default() }
     }
 
     /// The same for somebody who waits until the target is gone.
@@ -157,6 +161,17 @@ impl Seen {
             (None, Some(how)) => format!("gone: {how}"),
             (None, None) => "ok".to_owned(),
         }
+    }
+}
+
+/// A version has no reason to be longer than this.
+const VERSION_CHARS: usize = 256;
+
+/// A version as it is kept.
+fn bounded(version: String) -> String {
+    match version.char_indices().nth(VERSION_CHARS) {
+        Some((end, _)) => format!("{}…", &version[..end]),
+        None => version,
     }
 }
 

@@ -78,13 +78,7 @@ impl FromStr for Pattern {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        Regex::new(text).map(Self).map_err(|error| {
-            // regex draws the place on several lines and says what is wrong on the last.
-            let error = error.to_string();
-            let last = error.lines().last().unwrap_or_default();
-            let reason = last.strip_prefix("error: ").unwrap_or(last);
-            format!("\"{text}\" is not a regular expression: {reason}")
-        })
+        slipway_probe::pattern(text).map(Self).map_err(|error| error.to_string())
     }
 }
 
@@ -149,8 +143,9 @@ where
     ) -> Result<Self::Value, clap::Error> {
         let text = value.to_str().ok_or_else(|| "it is not UTF-8".to_owned());
         text.and_then(str::parse).map_err(|reason| {
-            let option = arg.and_then(Arg::get_long).unwrap_or_default();
-            clap::Error::raw(ErrorKind::ValueValidation, format!("--{option}: {reason}\n"))
+            let option = arg.and_then(Arg::get_long).map(|long| format!("--{long}"));
+            let option = option.unwrap_or_else(|| "TARGET".to_owned());
+            clap::Error::raw(ErrorKind::ValueValidation, format!("{option}: {reason}\n"))
                 .with_cmd(command)
         })
     }

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use slipway_release::{HealthFailure, HealthTarget};
 
 use crate::latency::{Figures, Latencies};
+use crate::probe::label;
 use crate::seen::{LastAnswer, Seen, Why};
 use crate::timeline::{Timeline, millis};
 
@@ -58,6 +59,7 @@ pub(crate) enum Wait {
 #[derive(Debug)]
 pub(crate) struct Watch {
     name: String,
+    through: Option<String>,
     rule: Rule,
     attempts: u32,
     /// Good tries in a row, and when the first of them ended.
@@ -71,6 +73,8 @@ pub(crate) struct Watch {
     good: bool,
     state: String,
     wrong_version: bool,
+    /// What was wrong with the last try was on this side.
+    local: bool,
     latency: Option<Duration>,
     latencies: Latencies,
     not_after: Option<SystemTime>,
@@ -87,9 +91,10 @@ pub(crate) struct Watch {
 
 impl Watch {
     /// Nothing seen yet.
-    pub(crate) fn new(name: &str, rule: Rule) -> Self {
+    pub(crate) fn new(name: &str, through: Option<&str>, rule: Rule) -> Self {
         Self {
             name: name.to_owned(),
+            through: through.map(str::to_owned),
             rule,
             attempts: 0,
             streak: 0,
@@ -101,6 +106,7 @@ impl Watch {
             good: false,
             state: "no answer yet".to_owned(),
             wrong_version: false,
+            local: false,
             latency: None,
             latencies: Latencies::default(),
             not_after: None,
@@ -133,6 +139,7 @@ impl Watch {
             });
         }
         self.wrong_version = seen.defect.as_ref().is_some_and(|defect| defect.why == Why::Version);
+        self.local = seen.defect.as_ref().is_some_and(|defect| defect.why == Why::Local);
         self.good = good;
         self.state = state;
         if let Some(latency) = seen.latency {
@@ -232,8 +239,9 @@ impl Watch {
         }
     }
 
-    pub(crate) fn name(&self) -> &str {
-        &self.name
+    /// The target for people.
+    pub(crate) fn label(&self) -> String {
+        label(&self.name, self.through.as_deref())
     }
 
     pub(crate) fn attempts(&self) -> u32 {
@@ -253,6 +261,11 @@ impl Watch {
         self.wrong_version
     }
 
+    /// Whether nothing is known of the target, for a cause on this side.
+    pub(crate) fn is_unknown(&self) -> bool {
+        self.local
+    }
+
     /// What the document says of the target when the waiting ends, `waited` after its start.
     pub(crate) fn section(&self, waited: Duration) -> HealthTarget {
         let answer = self.answer.as_ref();
@@ -269,6 +282,7 @@ impl Watch {
         let figure = |which: fn(Figures) -> Duration| figures.map(|figures| millis(which(figures)));
         HealthTarget {
             url: self.name.clone(),
+            via: self.through.clone(),
             healthy: self.is_healthy(),
             attempts,
             status: answer.map(|answer| answer.status),

@@ -99,7 +99,7 @@ fn redirects_are_followed_only_if_that_was_asked_and_without_secrets() {
     let reason = ended.target(0)["reason"].as_str().unwrap();
     assert!(reason.starts_with("more than 1 redirect, the last to"), "{reason}");
     let ended = ask(&["--timeout=300ms"]).expect(124);
-    assert_eq!(ended.target(0)["reason"], "status 302, expected 2xx");
+    assert_eq!(ended.target(0)["reason"], "status 302 to /second, expected 2xx");
 }
 
 #[test]

@@ -153,7 +153,7 @@ fn the_request_carries_the_headers_that_were_asked_for() {
 fn deployed(server: &Server, fields: Value) -> Value {
     let mut document = json!({
         "image": {"tag": "v2", "revision": "0123456789abcdef0123456789abcdef01234567"},
-        "push": {"digest": "sha256:feed"},
+        "push": {"digest": format!("sha256:{}", "feed".repeat(16))},
         "deploy": {"health_path": "/health", "hosts": [
             {"host": "app.example", "url": server.url(""), "outcome": "deployed"},
         ]},

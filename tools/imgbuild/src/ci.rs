@@ -1,5 +1,7 @@
 //! What the CI server tells of the build in its environment.
 
+use slipway_untrusted::limit::CI_VARIABLE;
+
 /// A build of a CI server.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Build {
@@ -24,7 +26,9 @@ impl Build {
     /// Reads what Jenkins, GitHub Actions or GitLab CI has set: all of it from one of them, as a
     /// number of one and a name of another mean nothing together.
     pub(crate) fn from_env(lookup: impl Fn(&str) -> Option<String>) -> Self {
-        let text = |name: &str| lookup(name).filter(|value| !value.is_empty());
+        let usable =
+            |value: &String| !value.is_empty() && CI_VARIABLE.admit(value.len() as u64).is_ok();
+        let text = |name: &str| lookup(name).filter(usable);
         let number = |name: &str| text(name).and_then(|value| value.parse().ok());
         let joined = |names: &[&str]| {
             let parts: Option<Vec<String>> = names.iter().map(|name| text(name)).collect();
@@ -118,6 +122,8 @@ mod tests {
         assert!(is(&gitlab, 9, "team/web", "https://gitlab.example/team/web/-/jobs/5"));
         assert_eq!(build(&[]), Build::default());
         assert_eq!(build(&[("BUILD_NUMBER", "v1")]).number, None);
+        let long = "x".repeat(4097);
+        assert_eq!(build(&[("BUILD_NUMBER", "1"), ("JOB_NAME", &long)]).job, None);
     }
     #[test]
     fn the_branch_of_a_commit_that_has_none() {

@@ -17,13 +17,12 @@ use http::{HeaderName, Method, Uri};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use slipway_engine::{Engine, Request};
+use slipway_untrusted::limit::BUILD_STATUS;
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::error::Error;
 
-/// A log of a step comes in one message, whatever its length.
-const MESSAGE_MAX: usize = 64 * 1024 * 1024;
 /// How long the account of a build may go on after the build has ended.
 const LAST_WORDS: Duration = Duration::from_secs(3);
 /// The label of a worker that tells the address for `host-gateway` (Docker 23 and later).
@@ -54,11 +53,14 @@ impl Control {
             let stream = stream.take();
             async move { stream.ok_or_else(|| io::Error::other("the connection was closed")) }
         });
+        // A failure comes in a header, and may quote a whole instruction.
         let channel = Endpoint::from_static("http://buildkit")
+            .http2_max_header_list_size(u32::try_from(BUILD_STATUS.bytes).unwrap_or(u32::MAX))
             .connect_with_connector(connector)
             .await
             .map_err(|error| broken(&error))?;
-        Ok(Self { client: ControlClient::new(channel).max_decoding_message_size(MESSAGE_MAX) })
+        let message_max = usize::try_from(BUILD_STATUS.bytes).unwrap_or(usize::MAX);
+        Ok(Self { client: ControlClient::new(channel).max_decoding_message_size(message_max) })
     }
 
     /// Builds, hands every report to `each`, and answers what the exporter told.

@@ -8,7 +8,7 @@ use std::path::Path;
 use slipway_engine::{Meaning, RegistryFault, classify};
 
 use crate::dockerfile;
-use crate::error::{Error, FailedStep};
+use crate::error::{Error, FailedStep, Role};
 use crate::trace::{Step, Trace};
 
 /// The error for a build that ended with `message`.
@@ -111,7 +111,12 @@ fn failed_source(step: &Step, cause: &str, path: &Path, text: &str) -> Option<Er
 }
 
 /// A mistake in the Dockerfile or in `--target`.
-fn in_the_file(message: &str, cause: &str, path: &Path, target: Option<&str>) -> Option<Error> {
+pub(crate) fn in_the_file(
+    message: &str,
+    cause: &str,
+    path: &Path,
+    target: Option<&str>,
+) -> Option<Error> {
     let lower = message.to_lowercase();
     let stage_words = ["failed to reach build target", "target stage"];
     if let Some(stage) = target
@@ -133,6 +138,8 @@ fn in_the_file(message: &str, cause: &str, path: &Path, target: Option<&str>) ->
         "base name (",
         "unknown flag",
         "unexpected end of statement",
+        "must have two arguments",
+        "failed to process",
     ];
     let line = number_behind(&lower, "parse error line ")
         .or_else(|| number_behind(&lower, "parse error on line "));
@@ -145,16 +152,46 @@ fn in_the_file(message: &str, cause: &str, path: &Path, target: Option<&str>) ->
         (Some(_), Some((_, rest))) => rest.split_once(": ").map_or(cause, |(_, why)| why),
         _ => cause,
     };
-    Some(Error::Dockerfile { path: path.to_owned(), line, why: why.to_owned() })
+    Some(Error::Dockerfile { path: path.to_owned(), line, why: unquoted(why) })
+}
+
+/// The reason without what it quotes of the file: the line says where that stands, and a file that
+/// is no Dockerfile may hold anything.
+fn unquoted(why: &str) -> String {
+    for words in ["nknown instruction: ", "nknown flag: "] {
+        if let Some((before, _)) = why.split_once(words) {
+            return format!("{before}{}", words.trim_end_matches(": "));
+        }
+    }
+    let (mut told, mut rest) = (String::new(), why.chars());
+    while let Some(c) = rest.next() {
+        if c != '"' {
+            told.push(c);
+            continue;
+        }
+        told.push('…');
+        // To the quotation's end, which an escaped quote is not; or to the end of all.
+        while let Some(c) = rest.next().filter(|c| *c != '"') {
+            if c == '\\' {
+                rest.next();
+            }
+        }
+    }
+    told
 }
 
 /// A FROM whose image cannot be had: the engine fails it while it loads the
 /// image's metadata, or in the FROM step itself.
 fn base_image(message: &str, cause: &str, failed: Option<&Step>) -> Option<Error> {
     let name = failed.map(|step| step.place.as_ref().map_or(step.name(), |place| &place.text))?;
-    let image = ["FROM ", "[internal] load metadata for ", "resolve image config for "]
-        .iter()
-        .find_map(|prefix| name.strip_prefix(prefix))?;
+    let names = [
+        ("FROM ", Role::Base),
+        ("[internal] load metadata for ", Role::Base),
+        ("resolve image config for ", Role::Frontend),
+    ];
+    let (role, image) =
+        names.into_iter().find_map(|(prefix, role)| Some((role, name.strip_prefix(prefix)?)))?;
+    let image = image.strip_prefix("docker-image://").unwrap_or(image);
     let fault = match classify(message) {
         Some(Meaning::Registry(fault)) => Some(fault),
         // BuildKit says no more than this of a name that a registry lacks.
@@ -172,7 +209,7 @@ fn base_image(message: &str, cause: &str, failed: Option<&Step>) -> Option<Error
         Some((_, why)) => why,
         None => request,
     };
-    Some(Error::BaseImage { image: image.to_owned(), fault, why: why.to_owned() })
+    Some(Error::BaseImage { role, image: image.to_owned(), fault, why: why.to_owned() })
 }
 
 /// The command of a RUN, as its failure tells it.
@@ -262,11 +299,19 @@ mod tests {
         for (message, wanted) in [
             (
                 "dockerfile parse error line 2: unknown instruction: FOO",
-                "app/Dockerfile line 2: unknown instruction: FOO",
+                "app/Dockerfile line 2: unknown instruction",
             ),
             (
                 "dockerfile parse error on line 7: ENV must have two arguments",
                 "app/Dockerfile line 7: ENV must have two arguments",
+            ),
+            (
+                "dockerfile parse error line 4: Syntax error - can't find = in \"AKIA\". Must be of the form: name=value",
+                "app/Dockerfile line 4: Syntax error - can't find = in …. Must be of the form: name=value",
+            ),
+            (
+                r#"dockerfile parse error line 4: failed to process "\"AKIA": unexpected end of statement"#,
+                "app/Dockerfile line 4: failed to process …: unexpected end of statement",
             ),
             (
                 "no build stage in current context",
@@ -306,7 +351,7 @@ mod tests {
         ];
         for (message, wanted, reason) in cases {
             match told(&format!("{begin}{message}"), &[(&load("r.example/x:1"), "no")]) {
-                Error::BaseImage { image, fault, why } => {
+                Error::BaseImage { role: Role::Base, image, fault, why } => {
                     assert_eq!(
                         (image.as_str(), fault, why.as_str()),
                         ("r.example/x:1", wanted, reason)
@@ -321,6 +366,21 @@ mod tests {
             error.to_string(),
             "the base image docker.io/library/nope:latest cannot be had: EOF"
         );
+    }
+
+    #[test]
+    fn a_frontend_is_no_base_image() {
+        // As Docker 20.10 and as current releases say it.
+        for name in
+            ["docker.io/docker/dockerfile:1", "docker-image://docker.io/docker/dockerfile:1"]
+        {
+            let message = "failed to solve with frontend dockerfile.v0: failed to solve with frontend gateway.v0: failed to do request: Head \"https://registry-1.docker.io/v2/docker/dockerfile/manifests/1\": dial tcp: lookup registry-1.docker.io: no such host";
+            let error = told(message, &[(&format!("resolve image config for {name}"), "no")]);
+            assert_eq!(
+                error.to_string(),
+                "the Dockerfile frontend docker.io/docker/dockerfile:1 cannot be had: dial tcp: lookup registry-1.docker.io: no such host"
+            );
+        }
     }
 
     #[test]

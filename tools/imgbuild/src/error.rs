@@ -1,14 +1,15 @@
 //! What can go wrong, and what it means for the exit code.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use slipway_engine::RegistryFault;
-use slipway_release::{Code, Failure, exit};
+use slipway_release::{Code, Failure};
 use slipway_shell::Span;
+use slipway_untrusted::clean_line;
 
+use crate::beneath::Fault;
 use crate::git::Changes;
-
 use crate::ssh::BadKey;
 
 /// Why there is no image.
@@ -22,12 +23,12 @@ pub(crate) enum Error {
     DockerfileMissing { path: PathBuf, beside: Option<PathBuf> },
     #[error("{place}: {why}", place = place(path, *line))]
     Dockerfile { path: PathBuf, line: Option<usize>, why: String },
-    #[error("{path}: {why}", path = path.display())]
-    BadIgnoreFile { path: PathBuf, why: String },
-    #[error("{path} cannot be read: {why}", path = path.display(), why = reason(source))]
+    #[error("{place}: {why}", place = place(path, *line))]
+    BadIgnoreFile { path: PathBuf, line: Option<usize>, why: String },
+    #[error("{path} {why}", path = path.display())]
+    NotAFile { path: PathBuf, why: String },
+    #[error("{path} cannot be read: {why}", path = short(path), why = reason(source))]
     Unreadable { path: PathBuf, source: std::io::Error },
-    #[error("the name of {path} is not UTF-8 text, which BuildKit cannot take", path = path.display())]
-    NameNotText { path: PathBuf },
     #[error("{option}: {why}")]
     BadOption { option: &'static str, why: String },
     #[error("the secret `{id}` is missing: {why}")]
@@ -42,8 +43,8 @@ pub(crate) enum Error {
     StageMissing { stage: String, path: PathBuf },
     #[error("{}", step.sentence())]
     Step { step: Box<FailedStep> },
-    #[error("the base image {image} cannot be had: {why}")]
-    BaseImage { image: String, fault: Option<RegistryFault>, why: String },
+    #[error("{role} {image} cannot be had: {why}")]
+    BaseImage { role: Role, image: String, fault: Option<RegistryFault>, why: String },
     #[error("docker-credential-{name} has no login for {host}: {why}")]
     CredentialHelper { name: String, host: String, why: String },
     #[error("{path}: {why}", path = path.display())]
@@ -74,6 +75,17 @@ pub(crate) enum Error {
     ImageLost { told: String, why: String },
     #[error(transparent)]
     Engine(#[from] slipway_engine::Error),
+}
+
+/// What an image is to a build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Role {
+    /// That of a FROM, or one that is copied from.
+    #[error("the base image")]
+    Base,
+    /// That of `# syntax=`, which reads the Dockerfile.
+    #[error("the Dockerfile frontend")]
+    Frontend,
 }
 
 /// A step of the Dockerfile that failed.
@@ -114,7 +126,19 @@ fn no_revision(why: Option<&str>) -> String {
     format!("git knows no commit of the source{why}")
 }
 
-fn place(path: &std::path::Path, line: Option<usize>) -> String {
+/// The path, without its middle if it is so long that nothing behind it would be shown.
+fn short(path: &Path) -> String {
+    const ENDS: usize = 400;
+    let text = path.display().to_string();
+    if text.len() <= 2 * ENDS {
+        return text;
+    }
+    let begin = &text[..text.floor_char_boundary(ENDS)];
+    let end = &text[text.ceil_char_boundary(text.len() - ENDS)..];
+    format!("{begin}…{end}")
+}
+
+fn place(path: &Path, line: Option<usize>) -> String {
     match line {
         Some(line) => format!("{} line {line}", path.display()),
         None => path.display().to_string(),
@@ -130,6 +154,15 @@ pub(crate) fn reason(error: &std::io::Error) -> String {
 }
 
 impl Error {
+    /// Of a file that was looked for below a directory.
+    pub(crate) fn of_file(path: &Path, fault: Fault) -> Self {
+        let path = path.to_owned();
+        match fault {
+            Fault::Unreadable(source) => Self::Unreadable { path, source },
+            fault => Self::NotAFile { path, why: fault.to_string() },
+        }
+    }
+
     fn code(&self) -> Code {
         use slipway_engine::Error as E;
         match self {
@@ -138,7 +171,7 @@ impl Error {
             Self::Dockerfile { .. } | Self::StageMissing { .. } | Self::BadIgnoreFile { .. } => {
                 Code::DockerfileInvalid
             }
-            Self::Unreadable { .. } | Self::NameNotText { .. } | Self::CacheNotKept { .. } => {
+            Self::Unreadable { .. } | Self::NotAFile { .. } | Self::CacheNotKept { .. } => {
                 Code::FileUnreadable
             }
             Self::BadOption { .. } => Code::Usage,
@@ -147,9 +180,10 @@ impl Error {
             }
             Self::BadSshKey { .. } => Code::SshKeyUnusable,
             Self::Step { .. } | Self::Build { .. } => Code::BuildFailed,
-            Self::BaseImage { .. }
-            | Self::CredentialHelper { .. }
-            | Self::BadDockerConfig { .. } => Code::BaseImageUnavailable,
+            Self::BaseImage { fault, .. } => base_code(*fault),
+            Self::CredentialHelper { .. } | Self::BadDockerConfig { .. } => {
+                Code::DockerConfigFailed
+            }
             Self::EngineCannot { .. } => Code::EngineUnsupported,
             Self::NotClean { .. } | Self::NoRevision { .. } => Code::SourceNotClean,
             Self::NoRegistry => Code::MissingSection,
@@ -179,14 +213,9 @@ impl Error {
                 "give the directory to build, or an archive of it; a Dockerfile goes with --file".to_owned()
             }
             Self::ContextMissing { .. } => "give the directory to build as the argument".to_owned(),
-            Self::Unreadable { source, .. }
-                if source.kind() == std::io::ErrorKind::IsADirectory =>
-            {
-                "a file is wanted there: give another with --file".to_owned()
-            }
             Self::Unreadable { .. } => "make it readable, or name it in .dockerignore".to_owned(),
-            Self::NameNotText { .. } => {
-                "rename it, or keep its directory out with .dockerignore".to_owned()
+            Self::NotAFile { .. } => {
+                "a regular file in the directory is wanted: copy it there, or give another with --file".to_owned()
             }
             Self::BadSshKey { why: BadKey::Encrypted, .. } => {
                 "add it to an agent with ssh-add, and give --ssh default".to_owned()
@@ -212,6 +241,9 @@ impl Error {
             Self::Step { step } => step_hint(step).to_owned(),
             Self::CredentialHelper { .. } | Self::BadDockerConfig { .. } => {
                 "config.json of docker asks for it: mend it there, or set DOCKER_CONFIG to another directory".to_owned()
+            }
+            Self::BaseImage { role: Role::Frontend, .. } => {
+                "the line `# syntax=` of the Dockerfile names it: without that line the engine uses its own".to_owned()
             }
             Self::BaseImage { fault, .. } => base_hint(*fault).to_owned(),
             Self::CacheNotKept { .. } => "the image is built; give a directory that can be written".to_owned(),
@@ -269,6 +301,16 @@ fn step_hint(step: &FailedStep) -> &'static str {
     }
 }
 
+/// An image that a registry does not give is told from a registry that gives nothing.
+fn base_code(fault: Option<RegistryFault>) -> Code {
+    use RegistryFault as F;
+    match fault {
+        Some(F::Unreachable | F::Tls) => Code::RegistryUnreachable,
+        Some(F::Unauthorized | F::Denied) => Code::RegistryDenied,
+        _ => Code::BaseImageUnavailable,
+    }
+}
+
 fn base_hint(fault: Option<RegistryFault>) -> &'static str {
     use RegistryFault as F;
     match fault {
@@ -287,35 +329,61 @@ fn base_hint(fault: Option<RegistryFault>) -> &'static str {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        let mut failure = Failure::new(error.code(), error.to_string())
-            .hint(error.hint())
+        // Names of files, and what the engine says, may hold anything.
+        let shown = |text: &str| clean_line(text).into_owned();
+        let failure = Self::new(error.code(), shown(&error.to_string()))
+            .hint(shown(&error.hint()))
             .retryable(error.retryable());
-        // The registry of a base image tells more than the code does.
         match &error {
-            Error::BaseImage { fault: Some(RegistryFault::Unreachable), .. } => {
-                failure.exit = exit::UNREACHABLE;
+            Error::NotClean { changes } => {
+                failure.evidence(json!({ "files": changes.names(), "count": changes.count }))
             }
-            Error::CredentialHelper { .. }
-            | Error::BaseImage { fault: Some(RegistryFault::Unauthorized), .. } => {
-                failure.exit = exit::NOT_ALLOWED;
-            }
-            _ => {}
-        }
-        if let Error::NotClean { changes } = &error {
-            failure = failure.evidence(json!({ "files": changes.first, "count": changes.count }));
-        }
-        if let Error::Step { step } = &error {
-            failure = failure.evidence(json!({
+            Error::Step { step } => failure.evidence(json!({
                 "stage": step.stage,
                 "step": step.number,
                 "steps": step.of,
                 "instruction": step.text,
-                "dockerfile": step.path.display().to_string(),
+                "dockerfile": shown(&step.path.display().to_string()),
                 "line": step.line,
                 "exit_code": step.exit_code,
                 "log": step.log,
-            }));
+            })),
+            _ => failure,
         }
-        failure
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use slipway_release::exit;
+
+    #[test]
+    fn each_code_has_one_exit_code() {
+        use RegistryFault as F;
+        let base = |fault| Error::BaseImage {
+            role: Role::Base,
+            image: "r.example/x".into(),
+            fault,
+            why: "no".into(),
+        };
+        for (fault, code, exit) in [
+            (None, "base_image_unavailable", exit::FAILED),
+            (Some(F::ManifestUnknown), "base_image_unavailable", exit::FAILED),
+            (Some(F::Unreachable), "registry_unreachable", exit::UNREACHABLE),
+            (Some(F::Tls), "registry_unreachable", exit::UNREACHABLE),
+            (Some(F::Unauthorized), "registry_denied", exit::NOT_ALLOWED),
+            (Some(F::Denied), "registry_denied", exit::NOT_ALLOWED),
+        ] {
+            let failure = Failure::from(base(fault));
+            assert_eq!((failure.code.as_str(), failure.exit), (code, exit), "{fault:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_told_steers_no_terminal() {
+        let path = PathBuf::from("a\n\u{1b}]0;x\u{7}b");
+        let failure = Failure::from(Error::NotAFile { path, why: "is a directory".into() });
+        assert_eq!(failure.message, "a \\u{1b}]0;x\\u{7}b is a directory");
     }
 }

@@ -144,7 +144,7 @@ mod tests {
     fn clean_is_what_is_known_to_be_clean() {
         let mut facts = facts();
         assert!(facts.require_clean(None).is_ok());
-        let first = vec!["app/a b".to_owned(), "app/c".to_owned()];
+        let first = vec!["app/a b".into(), "app/c".into()];
         let revision = facts.revision.as_mut().unwrap();
         (revision.dirty, revision.changes) = (true, Changes { first, count: 7 });
         let told = facts.require_clean(None).unwrap_err().to_string();

@@ -15,7 +15,7 @@ use crate::ssh::Agents;
 use crate::{cache, flags};
 
 /// The job, but for what follows from the source: names, arguments, labels, address.
-pub(crate) fn read<'a>(
+pub(crate) async fn read<'a>(
     options: &'a Options,
     place: &'a Place,
     dockerfile: &'a Dockerfile,
@@ -39,8 +39,8 @@ pub(crate) fn read<'a>(
         shm_size: shm_size.transpose()?,
         limits: each(&options.ulimit, flags::limit)?,
         pull: options.pull,
-        secrets: Secrets::load(&options.secret)?,
-        agents: Agents::load(&options.ssh)?,
+        secrets: off_runtime(&options.secret, Secrets::load).await?,
+        agents: off_runtime(&options.ssh, Agents::load).await?,
         logins: Arc::default(),
     })
 }
@@ -48,4 +48,14 @@ pub(crate) fn read<'a>(
 /// Reads each of a flag's values.
 fn each<T>(texts: &[String], read: impl Fn(&str) -> Result<T, Error>) -> Result<Vec<T>, Error> {
     texts.iter().map(|text| read(text)).collect()
+}
+
+/// Reads what may keep its reader waiting on a thread of its own, so that the deadline holds.
+async fn off_runtime<T: Send + 'static>(
+    texts: &[String],
+    load: fn(&[String]) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let texts = texts.to_vec();
+    let loading = tokio::task::spawn_blocking(move || load(&texts));
+    loading.await.unwrap_or_else(|error| Err(Error::Build { why: error.to_string() }))
 }

@@ -7,6 +7,7 @@
 //! people and an error that says what to do ([`trace`], [`diagnose`]).
 
 mod archive;
+mod beneath;
 mod build;
 mod cache;
 mod ci;
@@ -22,6 +23,8 @@ mod dockerfile;
 mod error;
 mod facts;
 mod flags;
+#[doc(hidden)]
+pub mod fuzz;
 mod gather;
 mod git;
 mod guest;
@@ -35,6 +38,7 @@ mod needs;
 mod options;
 mod place;
 mod plan;
+mod program;
 mod progress;
 mod pushed;
 mod remote;
@@ -115,7 +119,7 @@ async fn image(
     let begun = Instant::now();
     let place = Place::of(&options.context)?;
     let dockerfile = plan::dockerfile(options, &place)?;
-    let mut job = job::read(options, &place, &dockerfile)?;
+    let mut job = job::read(options, &place, &dockerfile).await?;
     let guest = Guest::read(options)?;
     let config = DockerConfig::load()?;
     let ci = ci::Build::from_env(|name| std::env::var(name).ok());
@@ -145,7 +149,7 @@ async fn image(
 
     let step = ui.step(format!("building {names}"));
     let time = facts.time.filter(|_| settle::can(&engine, &info, &job));
-    let mut memory = Memory::of(&engine, &info, &job, time);
+    let mut memory = Memory::of(&engine, &info, &job, time, ui);
     let (id, built) = match again(&engine, memory.as_mut(), &names, &guest, ui).await {
         Some(found) => found,
         None => {

@@ -94,8 +94,33 @@ impl Mask {
             };
             shown = Cow::Owned(shown.split_inclusive(char::is_whitespace).map(hide).collect());
         }
-        shown
+        match without_passwords(&shown) {
+            Some(without) => Cow::Owned(without),
+            None => shown,
+        }
     }
+}
+
+/// The text with stars for the passwords of addresses, such as that of an ADD; none if it has none.
+fn without_passwords(text: &str) -> Option<String> {
+    let (mut shown, mut rest, mut found) = (String::new(), text, false);
+    while let Some((before, after)) = rest.split_once("://") {
+        let ends = |c: char| c == '/' || c.is_whitespace() || "\"'`<>".contains(c);
+        let authority = &after[..after.find(ends).unwrap_or(after.len())];
+        shown.push_str(before);
+        shown.push_str("://");
+        rest = after;
+        let login = authority.rsplit_once('@').and_then(|(login, _)| login.split_once(':'));
+        if let Some((user, password)) = login.filter(|(_, password)| !password.is_empty()) {
+            shown.push_str(user);
+            shown.push(':');
+            shown.push_str(STARS);
+            rest = &after[user.len() + 1 + password.len()..];
+            found = true;
+        }
+    }
+    shown.push_str(rest);
+    found.then_some(shown)
 }
 
 /// Whether an argument of this name holds a secret, as far as names tell.
@@ -180,6 +205,19 @@ mod tests {
         }
         let all = Mask::new(std::iter::empty(), &BTreeMap::new(), Some(&Secret::new("password")));
         assert_eq!(all.hide("a password"), "a ***");
+    }
+
+    #[test]
+    fn passwords_in_addresses_are_hidden_whoever_gave_them() {
+        for (text, shown) in [
+            ("ADD https://jo:pa55@x.example/f /f", "ADD https://jo:***@x.example/f /f"),
+            ("git clone ssh://git@x.example:22/a", "git clone ssh://git@x.example:22/a"),
+            ("\"http://u:p@ss@h\" http://u:@h", "\"http://u:***@h\" http://u:@h"),
+            ("a://b:c@d, e://f:g@h", "a://b:***@d, e://f:***@h"),
+            ("http://h:80/a@b", "http://h:80/a@b"),
+        ] {
+            assert_eq!(Mask::default().hide(text), shown);
+        }
     }
 
     #[test]

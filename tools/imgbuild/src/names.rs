@@ -6,10 +6,8 @@ use std::path::Path;
 use slipway_engine::Reference;
 use slipway_release::Image;
 
-use crate::context::fingerprint;
 use crate::error::Error;
 use crate::git::Revision;
-use crate::ignore;
 use crate::options::Options;
 use crate::place::Place;
 
@@ -24,8 +22,8 @@ impl Names {
     pub(crate) fn work_out(
         options: &Options,
         place: &Place,
-        dockerfile: &Path,
         revision: Option<&Revision>,
+        state: Option<&str>,
     ) -> Result<Self, Error> {
         let mut given: Vec<Reference> = Vec::new();
         let default: Vec<String> = place.name().map(|name| usable(&name)).into_iter().collect();
@@ -53,7 +51,7 @@ impl Names {
             } else {
                 let version = match &version {
                     Some(known) => known,
-                    None => version.insert(automatic_tag(place, dockerfile, revision)?),
+                    None => version.insert(automatic_tag(revision, state)?),
                 };
                 name.with_tag(version)
                     .map_err(|error| Error::BadOption { option: "--tag", why: error.to_string() })?
@@ -89,22 +87,27 @@ impl fmt::Display for Names {
     }
 }
 
-/// The tag that git and the directory's state make.
-fn automatic_tag(
-    place: &Place,
-    dockerfile: &Path,
+/// The directory whose state is a part of the tag, if one is: the fingerprint of what is sent of it.
+pub(crate) fn wants_state<'a>(
+    options: &Options,
+    place: &'a Place,
     revision: Option<&Revision>,
-) -> Result<String, Error> {
-    let state = || {
-        let directory = place.directory().ok_or_else(nameless)?;
-        fingerprint(directory, &ignore::rules(directory, dockerfile)?)
-    };
+) -> Option<&'a Path> {
+    let tagged = |name: &String| name.parse::<Reference>().is_ok_and(|name| name.tag().is_some());
+    let given = !options.tag.is_empty() && options.tag.iter().all(tagged);
+    let exact = revision.is_some_and(|revision| !revision.dirty);
+    place.directory().filter(|_| !given && !exact)
+}
+
+/// The tag that git and the directory's state make.
+fn automatic_tag(revision: Option<&Revision>, state: Option<&str>) -> Result<String, Error> {
+    let state = || state.ok_or_else(nameless);
     Ok(match revision {
         Some(Revision { commit, dirty: false, .. }) => short(commit, 12).to_owned(),
         Some(Revision { commit, dirty: true, .. }) => {
-            format!("{}-dirty-{}", short(commit, 12), short(&state()?, 8))
+            format!("{}-dirty-{}", short(commit, 12), short(state()?, 8))
         }
-        None => format!("src-{}", short(&state()?, 12)),
+        None => format!("src-{}", short(state()?, 12)),
     })
 }
 
@@ -154,10 +157,10 @@ mod tests {
         let context = dir.path().join("My App_2");
         fs::create_dir(&context).unwrap();
         fs::write(context.join("Dockerfile"), "FROM scratch").unwrap();
-        let file = context.join("Dockerfile");
         let place = Place::Directory(context.clone());
         let names = |options: &Options, revision: Option<&Revision>| {
-            Names::work_out(options, &place, &file, revision).unwrap()
+            let state = wants_state(options, &place, revision).map(|_| "0123456789abcdef");
+            Names::work_out(options, &place, revision, state).unwrap()
         };
         let mut options = Options::of(&context);
 
@@ -180,7 +183,7 @@ mod tests {
             "web@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
         ] {
             options.tag = vec![bad.into()];
-            assert!(Names::work_out(&options, &place, &file, None).is_err(), "{bad}");
+            assert!(Names::work_out(&options, &place, None, Some("0123")).is_err(), "{bad}");
         }
     }
 
@@ -189,7 +192,7 @@ mod tests {
         let mut options = Options::of(Path::new("x.tar"));
         let archive = Place::Archive("x.tar".into());
         let names = |options: &Options, revision: Option<&Revision>| {
-            Names::work_out(options, &archive, Path::new("Dockerfile"), revision)
+            Names::work_out(options, &archive, revision, None)
         };
         assert!(names(&options, None).is_err());
         options.tag = vec!["web".into()];
@@ -200,8 +203,8 @@ mod tests {
         let named = Names::work_out(
             &Options::of(Path::new("x")),
             &repository,
-            Path::new("Dockerfile"),
             Some(&revision(false)),
+            None,
         );
         assert_eq!(texts(&named.unwrap()), ["web:0123456789ab"]);
     }

@@ -1,9 +1,11 @@
 //! Where what is built comes from: a directory, a tar archive, or an address
 //! that the engine fetches itself.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+
+use slipway_untrusted::clean_line;
+use slipway_untrusted::file::open_regular;
 
 use crate::archive;
 use crate::error::{Error, reason};
@@ -70,7 +72,7 @@ impl Place {
         if meta.is_file() {
             let mut head = Vec::with_capacity(archive::HEAD);
             let unreadable = |source| Error::Unreadable { path: path.clone(), source };
-            let file = File::open(&path).map_err(unreadable)?;
+            let file = open_regular(&path).map_err(unreadable)?;
             file.take(archive::HEAD as u64).read_to_end(&mut head).map_err(unreadable)?;
             if !archive::begins(&head) {
                 return Err(Error::NoArchive { path });
@@ -121,17 +123,27 @@ fn repository(text: &str) -> Result<Repository, Error> {
     let (url, fragment) = text.split_once('#').unwrap_or((text, ""));
     without_password(url)?;
     let (reference, directory) = fragment.split_once(':').unwrap_or((fragment, ""));
-    // It becomes an argument of git.
-    if reference.starts_with('-') {
-        return Err(Error::BadOption {
-            option: "the context",
-            why: format!("`{reference}` is no name of a branch, a tag or a commit"),
-        });
+    let bad = |why: String| Error::BadOption { option: "the context", why };
+    // They become arguments of git, and of ssh (git-check-ref-format(1); RFC 3986, section 2).
+    let odd = |c: char| c.is_control() || c.is_whitespace() || "~^:?*[\\".contains(c);
+    if reference.starts_with('-') || reference.contains(odd) {
+        let shown = clean_line(reference);
+        return Err(bad(format!("`{shown}` is not the name of a branch, a tag or a commit")));
+    }
+    if url.contains(|c: char| c.is_control() || c.is_whitespace()) || host(url).starts_with('-') {
+        return Err(bad(format!("`{}` is not the address of a repository", clean_line(url))));
     }
     let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     let url =
         if url.starts_with("github.com/") { format!("https://{url}") } else { url.to_owned() };
     Ok(Repository { url, reference: some(reference), directory: some(directory) })
+}
+
+/// The host of a repository's address, as it is written there.
+fn host(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split('/').next().unwrap_or_default();
+    authority.rsplit_once('@').map_or(authority, |(_, host)| host)
 }
 
 /// What is in an address is told by the process list, the engine's account and the cache's list.
@@ -179,6 +191,19 @@ mod tests {
         );
         let address = Place::of("https://example.com/context.tar.gz").unwrap();
         assert_eq!(address, Place::Address("https://example.com/context.tar.gz".into()));
+        for bad in [
+            "ssh://-oProxyCommand=x/web.git",
+            "ssh://git@-oProxyCommand=x/web.git",
+            "git@-oProxyCommand=x:web.git",
+            "git://example.com/web.git\nhost=evil.example",
+            "https://example.com/web.git#--upload-pack=x",
+            "https://example.com/web.git#a b",
+            "https://example.com/web.git#refs/heads/*",
+            "https://example.com/web.git#\u{1b}[2J",
+        ] {
+            let told = Place::of(bad).unwrap_err().to_string();
+            assert!(told.starts_with("the context: ") && !told.contains('\u{1b}'), "{told}");
+        }
         for bad in [
             "https://user:pw@example.com/web.git",
             "https://token@example.com/x.tar",

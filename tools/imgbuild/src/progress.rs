@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use bollard_buildkit_proto::moby::buildkit::v1::StatusResponse;
 use slipway_shell::{Line, Step as Live, Ui};
+use slipway_untrusted::clean_line;
 
 use crate::trace::{Event, Step, Trace, What, megabytes};
 
@@ -90,7 +91,7 @@ fn slow(step: &Step) -> bool {
 
 fn end_of(step: &Step) -> String {
     if !step.error.is_empty() {
-        let why = step.error.lines().next().unwrap_or_default();
+        let why = clean_line(step.error.lines().next().unwrap_or_default());
         return format!("ERROR: {why}");
     }
     if step.cached {

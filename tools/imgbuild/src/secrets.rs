@@ -6,15 +6,14 @@
 //! the step, such as a build argument.
 
 use std::collections::BTreeMap;
+use std::env;
 use std::path::PathBuf;
-use std::{env, fs};
 
 use slipway_release::Secret;
+use slipway_untrusted::limit::BUILD_SECRET;
+use slipway_untrusted::{TooLarge, file};
 
 use crate::error::Error;
-
-/// BuildKit's own limit for one secret, in bytes.
-const SIZE_MAX: usize = 500 * 1024;
 
 /// The secrets of one build.
 #[derive(Default)]
@@ -34,8 +33,8 @@ impl Secrets {
         self.0.is_empty()
     }
 
-    /// Reads all of them now, so that a missing one is told before anything
-    /// begins.
+    /// Reads all of them now, so that a missing one is told before anything begins. It may wait, as a
+    /// file may be a pipe.
     pub(crate) fn load(specs: &[String]) -> Result<Self, Error> {
         let mut secrets = BTreeMap::new();
         for spec in specs {
@@ -108,30 +107,42 @@ impl Spec {
 impl Source {
     fn read(&self, id: &str) -> Result<Vec<u8>, Error> {
         let missing = |why: String| Error::SecretMissing { id: id.to_owned(), why };
+        let too_large = |origin: &str, _: TooLarge| {
+            missing(format!("{origin} has more than 500 KiB, which BuildKit does not take"))
+        };
         let (value, origin) = match self {
             Self::File(path) => {
-                let value = fs::read(path)
-                    .map_err(|source| Error::Unreadable { path: path.clone(), source });
-                let value = value.map_err(|error| missing(error.to_string()))?;
-                (value, format!("the file {}", path.display()))
+                let origin = format!("the file {}", path.display());
+                let value = file::read(path, &BUILD_SECRET);
+                let value = value.map_err(|error| match error.downcast::<TooLarge>() {
+                    Ok(large) => too_large(&origin, large),
+                    Err(source) => {
+                        missing(Error::Unreadable { path: path.clone(), source }.to_string())
+                    }
+                })?;
+                (value, origin)
             }
             Self::Variable(name) => {
                 use std::os::unix::ffi::OsStringExt;
                 let value = env::var_os(name)
                     .ok_or_else(|| missing(format!("the variable {name} is not set")))?;
-                (value.into_vec(), format!("the variable {name}"))
+                let (value, origin) = (value.into_vec(), format!("the variable {name}"));
+                BUILD_SECRET
+                    .admit(value.len() as u64)
+                    .map_err(|large| too_large(&origin, large))?;
+                (value, origin)
             }
         };
         if value.is_empty() {
             return Err(missing(format!("{origin} is empty")));
         }
-        if value.len() > SIZE_MAX {
-            return Err(missing(format!(
-                "{origin} has more than 500 KiB, which BuildKit does not take"
-            )));
-        }
         Ok(value)
     }
+}
+
+/// Reads one `--secret`'s notation, and nothing else.
+pub(crate) fn check(text: &str) {
+    let _spec = Spec::parse(text);
 }
 
 /// A registry's credentials, for a base image in it. Without a name the password is a token.
@@ -145,6 +156,7 @@ pub(crate) struct Login {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn dockers_notation() {
@@ -187,7 +199,11 @@ mod tests {
         fs::write(&path, "value").unwrap();
         assert_eq!(load(&[&spec]).unwrap().get("a"), Some(&b"value"[..]));
         assert!(told(&[&spec, &spec]).contains("twice"));
-        fs::write(&path, vec![b'x'; SIZE_MAX + 1]).unwrap();
+        let most = usize::try_from(BUILD_SECRET.bytes).unwrap();
+        fs::write(&path, vec![b'x'; most]).unwrap();
+        assert_eq!(load(&[&spec]).unwrap().get("a").unwrap().len(), most);
+        fs::write(&path, vec![b'x'; most + 1]).unwrap();
         assert!(told(&[&spec]).contains("500 KiB"));
+        assert!(told(&["id=a,src=/dev/zero"]).contains("500 KiB"));
     }
 }

@@ -8,12 +8,20 @@ use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use bollard_buildkit_proto::google::protobuf::Timestamp;
 use bollard_buildkit_proto::moby::buildkit::v1::{StatusResponse, Vertex, VertexLog, VertexStatus};
 
+use slipway_untrusted::{LINE, clean_line};
+
 use crate::mask::Mask;
 
 /// Lines of a step's output that are kept for an error.
 const TAIL: usize = 50;
-/// A kept or printed line has at most so many characters.
-const LINE_MAX: usize = 2000;
+/// A line without an end is cut here, in bytes.
+const LINE_MAX: usize = 2 * LINE;
+/// Steps of a build that are told apart, and parts of one that are under way: far more than any build
+/// has. Further ones are neither shown nor counted.
+const STEPS_MAX: usize = 16 * 1024;
+const PARTS_MAX: usize = 1024;
+/// The longest name of a step, a part or an error that is kept, in bytes.
+const NAME_MAX: usize = 16 * 1024;
 
 /// How the engine calls its look at an image that a build takes from, and what it takes from there
 /// for a single step.
@@ -167,11 +175,17 @@ impl Trace {
 
     fn vertex(&mut self, vertex: Vertex, show: &mut Show<'_>) {
         let name = self.clean(&vertex.name);
-        let error = self.mask.hide(&vertex.error).into_owned();
-        let at = *self.by_digest.entry(vertex.digest).or_insert_with(|| {
-            self.steps.push(Step::default());
-            self.steps.len() - 1
-        });
+        let error = cut(&self.mask.hide(&vertex.error)).to_owned();
+        let digest = cut(&vertex.digest);
+        let at = match self.by_digest.get(digest) {
+            Some(known) => *known,
+            None if self.steps.len() >= STEPS_MAX => return,
+            None => {
+                self.steps.push(Step::default());
+                self.by_digest.insert(digest.to_owned(), self.steps.len() - 1);
+                self.steps.len() - 1
+            }
+        };
         let Some(step) = self.steps.get_mut(at) else { return };
         if step.name.is_empty() {
             step.place = Place::parse(&name);
@@ -204,50 +218,56 @@ impl Trace {
 
     fn status(&mut self, status: &VertexStatus, show: &mut Show<'_>) {
         let text = self.clean(&status.id);
-        let Some(at) = self.by_digest.get(&status.vertex).copied() else { return };
+        let Some(at) = self.by_digest.get(cut(&status.vertex)).copied() else { return };
         let Some(step) = self.steps.get_mut(at) else { return };
+        let part = cut(&status.id);
         if status.completed.is_some() {
-            step.parts.remove(&status.id);
+            step.parts.remove(part);
             let bytes = status.total.max(status.current);
             // What has no size is told by the step itself.
-            if bytes > 0 && step.parts_done.insert(status.id.clone()) {
+            let room = step.parts_done.len() < PARTS_MAX;
+            if bytes > 0 && room && step.parts_done.insert(part.to_owned()) {
                 let text = format!("{text} {}", megabytes(bytes));
                 show(Event::Step { at, step, what: What::Part(&text) });
             }
             return;
         }
-        if status.current > 0 {
-            step.parts.insert(status.id.clone(), (status.current, status.total));
-            let sum = |pick: fn(&(i64, i64)) -> i64| step.parts.values().map(pick).sum();
+        if status.current > 0 && (step.parts.len() < PARTS_MAX || step.parts.contains_key(part)) {
+            step.parts.insert(part.to_owned(), (status.current, status.total));
+            let sum = |pick: fn(&(i64, i64)) -> i64| {
+                step.parts.values().map(pick).fold(0, i64::saturating_add)
+            };
             let (done, total) = (sum(|part| part.0), sum(|part| part.1.max(part.0)));
             show(Event::Step { at, step, what: What::Bytes { done, total } });
         }
     }
 
     fn log(&mut self, log: &VertexLog, show: &mut Show<'_>) {
-        let Some(at) = self.by_digest.get(&log.vertex).copied() else { return };
+        let Some(at) = self.by_digest.get(cut(&log.vertex)).copied() else { return };
         let Some(step) = self.steps.get_mut(at) else { return };
         let seconds = Some(between(step.started, log.timestamp));
-        step.partial.extend_from_slice(&log.msg);
-        let mut lines = Vec::new();
-        while let Some(end) = step.partial.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = step.partial.drain(..=end).collect();
-            let line = last_overwritten(&line, &self.mask);
-            step.keep(&line);
-            lines.push(line);
-        }
-        // A line without an end is cut rather than held in memory for ever.
-        if step.partial.len() > 4 * LINE_MAX {
-            lines.extend(flush(step, &self.mask));
-        }
-        for text in &lines {
-            show(Event::Step { at, step, what: What::Line { seconds, text } });
+        for piece in log.msg.split_inclusive(|byte| *byte == b'\n') {
+            step.partial.extend_from_slice(piece);
+            let line = if piece.ends_with(b"\n") {
+                let whole = std::mem::take(&mut step.partial);
+                let line = last_overwritten(&whole, &self.mask);
+                step.keep(&line);
+                Some(line)
+            } else if step.partial.len() > LINE_MAX {
+                // It is cut rather than held in memory for ever.
+                flush(step, &self.mask)
+            } else {
+                None
+            };
+            if let Some(text) = &line {
+                show(Event::Step { at, step, what: What::Line { seconds, text } });
+            }
         }
     }
 
     /// A text of the engine's as people may see it.
     fn clean(&self, text: &str) -> String {
-        printable(&self.mask.hide(text))
+        clean_line(&self.mask.hide(text)).into_owned()
     }
 
     /// Steps of the Dockerfile that were reached, and how many of them came
@@ -317,24 +337,12 @@ fn last_overwritten(line: &[u8], mask: &Mask) -> String {
     let text = String::from_utf8_lossy(line);
     let text = text.trim_end_matches(['\n', '\r']);
     let last = text.rsplit('\r').find(|part| !part.is_empty()).unwrap_or_default();
-    printable(&mask.hide(last))
+    clean_line(&mask.hide(last)).into_owned()
 }
 
-/// The text without what would steer a terminal, and not endless.
-fn printable(text: &str) -> String {
-    let mut clean = String::new();
-    let mut chars = text.chars().take(LINE_MAX);
-    while let Some(c) = chars.next() {
-        if c == '\u{1b}' {
-            // ESC [ … letter is a colour or a movement.
-            if chars.next() == Some('[') {
-                chars.by_ref().find(|c| ('@'..='~').contains(c));
-            }
-        } else if c == '\t' || !c.is_control() {
-            clean.push(c);
-        }
-    }
-    clean
+/// The beginning of a text that may be endless.
+fn cut(text: &str) -> &str {
+    &text[..text.floor_char_boundary(NAME_MAX)]
 }
 
 /// Bytes as a registry counts them.
@@ -344,7 +352,8 @@ pub(crate) fn megabytes(bytes: i64) -> String {
 
 fn between(begin: Option<Timestamp>, end: Option<Timestamp>) -> f64 {
     let (Some(begin), Some(end)) = (begin, end) else { return 0.0 };
-    let nanos = (end.seconds - begin.seconds).saturating_mul(1_000_000_000)
-        + i64::from(end.nanos - begin.nanos);
+    let seconds = end.seconds.saturating_sub(begin.seconds);
+    let nanos = i64::from(end.nanos) - i64::from(begin.nanos);
+    let nanos = seconds.saturating_mul(1_000_000_000).saturating_add(nanos);
     std::time::Duration::from_nanos(u64::try_from(nanos).unwrap_or_default()).as_secs_f64()
 }

@@ -97,7 +97,7 @@ fn missing_things_are_named() {
     assert!(run(&["--secret", "id=a,src=empty"], "build_secret_missing").contains("is empty"));
     assert!(run(&["--file", "empty"], "dockerfile_invalid").contains("empty"));
     fs::write(dir.path().join(".dockerignore"), "a[\n").unwrap();
-    assert!(run(&[], "dockerfile_invalid").contains(".dockerignore: `a[`"));
+    assert!(run(&[], "dockerfile_invalid").contains(".dockerignore line 1: a `[`"));
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn documents_that_cannot_be_used() {
             r#"{"schema":"slipway.release/v1","settings":{"imgbuild":{"tagg":["a"]}}}"#,
             "unknown_setting",
         ),
-        (r#"{"schema":"slipway.release/v1","settings":{"imgbuild":{"tag":"a"}}}"#, "bad_setting"),
+        (r#"{"schema":"slipway.release/v1","settings":{"imgbuild":{"tag":7}}}"#, "bad_setting"),
         (r#"{"schema":"slipway.release/v1","registry":7}"#, "bad_section"),
     ] {
         failed(tool(dir.path()).write_stdin(input), 3, code);

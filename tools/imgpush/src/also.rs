@@ -41,9 +41,9 @@ impl Push<'_> {
         }
         let manifest = remote.repository.manifest(digest).await.map_err(about)?;
         let manifest = manifest.ok_or_else(|| Error::DigestMismatch {
-            name: name.to_string(),
-            pushed: digest.to_owned(),
-            found: "nothing".to_owned(),
+            name: name.to_string().into(),
+            pushed: digest.into(),
+            found: "nothing".into(),
         })?;
         self.tag(name, manifest.into()).await?;
         Ok(true)

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use slipway_registry::{MediaType, digest};
 
 use crate::Error;
@@ -260,7 +261,8 @@ impl Blobs<'_> {
     fn anew(&self, manifest: Typed) -> Result<Typed, Error> {
         let mut value = value(&manifest.body)?;
         let mut changed = false;
-        for layer in value["layers"].as_array_mut().into_iter().flatten() {
+        let layers = value.get_mut("layers").and_then(Value::as_array_mut);
+        for layer in layers.into_iter().flatten() {
             let digest = layer["digest"].as_str().unwrap_or_default();
             let Some(there) = self.replaced(digest) else { continue };
             let docker = layer["mediaType"].as_str().is_some_and(|is| is.contains(".docker."));
@@ -284,7 +286,8 @@ fn renamed(index: Typed, digest: &str, manifest: &Typed) -> Result<Typed, Error>
         return Ok(index);
     }
     let mut value = value(&index.body)?;
-    for child in value["manifests"].as_array_mut().into_iter().flatten() {
+    let children = value.get_mut("manifests").and_then(Value::as_array_mut);
+    for child in children.into_iter().flatten() {
         if child["digest"] == digest {
             child["digest"] = manifest.digest.clone().into();
             child["size"] = manifest.body.len().into();
@@ -293,7 +296,7 @@ fn renamed(index: Typed, digest: &str, manifest: &Typed) -> Result<Typed, Error>
     Ok(typed(index.media_type, value.to_string().into()))
 }
 
-fn value(body: &[u8]) -> Result<serde_json::Value, Error> {
+fn value(body: &[u8]) -> Result<Value, Error> {
     serde_json::from_slice(body).map_err(|_| Error::Export("a manifest is of no known form"))
 }
 

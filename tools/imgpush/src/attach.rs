@@ -23,6 +23,7 @@ use crate::Error;
 pub use file::FileError;
 pub(crate) use file::{Attachment, prepare};
 pub(crate) use given::{Given, given};
+pub(crate) use kind::of as kind_of;
 
 /// An upload that was lost is begun again so often.
 const UPLOADS: u32 = 3;
@@ -68,9 +69,9 @@ async fn subject(repository: &Repository, name: &Reference) -> Result<Descriptor
     let found = repository.manifest(digest).await;
     let found = found.map_err(|error| Error::from(error).about(name))?;
     let found = found.ok_or_else(|| Error::DigestMismatch {
-        name: name.to_string(),
-        pushed: digest.to_owned(),
-        found: "nothing".to_owned(),
+        name: name.to_string().into(),
+        pushed: digest.into(),
+        found: "nothing".into(),
     })?;
     Ok(Descriptor::new(found.media_type, found.digest, found.body.len() as u64))
 }
@@ -154,7 +155,7 @@ async fn send(repository: &Repository, file: &Attachment) -> Result<(), Error> {
 impl Attachment {
     /// Says which file a registry's error is about.
     fn failed(&self, source: slipway_registry::Error) -> Error {
-        Error::Attach { file: self.path.clone(), source }
+        Error::Attach { file: self.path.as_str().into(), source }
     }
 
     /// Reads the part that begins there, of this length at most.

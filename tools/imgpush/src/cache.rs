@@ -6,13 +6,12 @@
 //! that write at once keep what both have learned.
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
-use slipway_shell::{cache_directory, create_private, replace_private};
+use slipway_shell::{Ui, cache};
+use slipway_untrusted::limit::CACHE_FILE;
+use slipway_untrusted::{PrivateDirectory, PrivateError};
 
 use crate::options::Compression;
 
@@ -21,9 +20,6 @@ const VERSION: u32 = 1;
 
 /// No more entries of each kind are kept; the ones that were used last stay.
 const ENTRIES_MAX: usize = 1000;
-
-/// A file that is longer is not ours.
-const FILE_MAX: u64 = 8 * 1024 * 1024;
 
 /// Where a layer is in a repository.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,20 +68,35 @@ struct Known {
 /// The memory of one registry.
 #[derive(Debug)]
 pub(crate) struct Cache {
-    path: Option<PathBuf>,
+    file: Option<CacheFile>,
     known: Known,
     learned: Known,
 }
 
+/// The file of one registry.
+#[derive(Debug)]
+struct CacheFile {
+    directory: PrivateDirectory,
+    name: String,
+}
+
 impl Cache {
     /// Reads what is known of a registry; nothing, if there is no such file.
-    pub(crate) fn open(registry: &str) -> Self {
-        Self::at(cache_directory("push").map(|directory| directory.join(file_name(registry))))
+    pub(crate) fn open(registry: &str, ui: &Ui) -> Self {
+        match cache("push") {
+            Ok(directory) => Self::at(Some(CacheFile { directory, name: name(registry) })),
+            Err(error) => {
+                if error.is_unsafe() {
+                    ui.warn(&format!("what is learned of the registry is not kept: {error}"));
+                }
+                Self::at(None)
+            }
+        }
     }
 
-    fn at(path: Option<PathBuf>) -> Self {
-        let known = path.as_deref().and_then(read).unwrap_or_default();
-        Self { path, known, learned: Known::default() }
+    fn at(file: Option<CacheFile>) -> Self {
+        let known = file.as_ref().and_then(read).unwrap_or_default();
+        Self { file, known, learned: Known::default() }
     }
 
     /// The blob that holds a layer in this repository.
@@ -143,10 +154,10 @@ impl Cache {
     /// failure of the push.
     pub(crate) fn save(&self) {
         let nothing = self.learned.layers.is_empty() && self.learned.images.is_empty();
-        if let Some(path) = &self.path
+        if let Some(file) = &self.file
             && !nothing
         {
-            let _ = write(path, &self.learned);
+            let _ = write(file, &self.learned);
         }
     }
 }
@@ -155,36 +166,31 @@ fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
 }
 
-fn file_name(registry: &str) -> String {
+/// What a registry's files begin with.
+fn name(registry: &str) -> String {
     let safe = |letter: char| letter.is_ascii_alphanumeric() || ".-_".contains(letter);
-    let name: String =
-        registry.chars().map(|letter| if safe(letter) { letter } else { '_' }).collect();
-    format!("{name}.json")
+    registry.chars().map(|letter| if safe(letter) { letter } else { '_' }).collect()
 }
 
-fn read(path: &Path) -> Option<Known> {
-    let file = File::open(path).ok()?;
-    if file.metadata().ok()?.len() > FILE_MAX {
-        return None;
-    }
-    let known: Known = serde_json::from_reader(std::io::BufReader::new(file)).ok()?;
+fn read(file: &CacheFile) -> Option<Known> {
+    let text = file.directory.read(&format!("{}.json", file.name), &CACHE_FILE).ok()??;
+    let known: Known = serde_json::from_slice(&text).ok()?;
     (known.version == VERSION).then_some(known)
 }
 
-fn write(path: &Path, learned: &Known) -> std::io::Result<()> {
-    let Some(directory) = path.parent() else { return Ok(()) };
-    create_private(directory)?;
-    let mut lock = OpenOptions::new();
-    lock.write(true).create(true).truncate(true).mode(0o600);
-    let lock = lock.open(path.with_extension("lock"))?;
+fn write(file: &CacheFile, learned: &Known) -> Result<(), PrivateError> {
+    let lock = file.directory.lock_file(&format!("{}.lock", file.name))?;
     // Whoever else is at it is done at once; one that hangs must not hold up a push.
     if lock.try_lock().is_err() {
         std::thread::sleep(Duration::from_millis(20));
-        lock.try_lock()?;
+        if lock.try_lock().is_err() {
+            return Ok(());
+        }
     }
-    let mut known = read(path).unwrap_or_default();
+    let mut known = read(file).unwrap_or_default();
     merge(&mut known, learned);
-    replace_private(path, &serde_json::to_vec(&known)?)
+    let text = serde_json::to_vec(&known).unwrap_or_default();
+    file.directory.replace(&format!("{}.json", file.name), &text)
 }
 
 /// Takes what was learned in, and drops what was used longest ago beyond the limits.
@@ -222,29 +228,31 @@ fn bound<T>(entries: &mut BTreeMap<String, BTreeMap<String, T>>, used: impl Fn(&
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use std::fs;
+    use std::path::Path;
 
     fn layer(digest: &str) -> Layer {
         Layer::new(digest.to_owned(), 7, Compression::Gzip, None)
     }
 
+    fn at(base: &Path) -> Cache {
+        let directory = PrivateDirectory::open(base, &["push"]).unwrap();
+        Cache::at(Some(CacheFile { directory, name: "r".to_owned() }))
+    }
+
     #[test]
     fn two_that_write_at_once_keep_what_both_learned() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("a/r.json");
-        let (mut one, mut other) = (Cache::at(Some(path.clone())), Cache::at(Some(path.clone())));
+        let base = tempfile::tempdir().unwrap();
+        let (mut one, mut other) = (at(base.path()), at(base.path()));
         one.learn_layer("web", "d1", layer("b1"));
         other.learn_layer("shop", "d1", layer("b2"));
         other.learn_image("shop", "i", "m");
         one.save();
         other.save();
-        let read = Cache::at(Some(path.clone()));
+        let read = at(base.path());
         assert_eq!(read.layer("web", "d1").unwrap().digest, "b1");
         assert_eq!(read.layer("web", "d2"), None);
         assert_eq!(read.manifest("shop", "i"), Some("m"));
         assert_eq!(read.elsewhere("web", "d1")[0].0, "shop");
-        let mode = fs::metadata(&path).unwrap();
-        assert_eq!(std::os::unix::fs::PermissionsExt::mode(&mode.permissions()) & 0o777, 0o600);
     }
 
     #[test]
@@ -259,16 +267,16 @@ mod tests {
 
     #[test]
     fn a_broken_file_is_none() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("r.json");
+        let base = tempfile::tempdir().unwrap();
+        let directory = PrivateDirectory::open(base.path(), &["push"]).unwrap();
         for text in ["", "{", "[]", r#"{"version":9}"#, r#"{"version":1,"layers":{"a":{"b":{}}}}"#]
         {
-            fs::write(&path, text).unwrap();
-            let mut cache = Cache::at(Some(path.clone()));
+            directory.replace("r.json", text.as_bytes()).unwrap();
+            let mut cache = at(base.path());
             assert_eq!(cache.layer("a", "b"), None, "{text}");
             cache.learn_layer("a", "b", layer("c"));
             cache.save();
-            assert!(Cache::at(Some(path.clone())).layer("a", "b").is_some(), "{text}");
+            assert!(at(base.path()).layer("a", "b").is_some(), "{text}");
         }
         let mut nowhere = Cache::at(None);
         nowhere.learn_image("a", "b", "c");
@@ -278,8 +286,8 @@ mod tests {
 
     #[test]
     fn a_registrys_name_is_a_files() {
-        assert_eq!(file_name("r.example:5000"), "r.example_5000.json");
-        assert_eq!(file_name("../x"), ".._x.json");
+        assert_eq!(name("r.example:5000"), "r.example_5000");
+        assert_eq!(name("../x"), ".._x");
     }
 
     proptest! {

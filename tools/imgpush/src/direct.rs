@@ -8,6 +8,7 @@ use http::Method;
 use http_body_util::BodyExt as _;
 use slipway_engine::{Engine, Request};
 use slipway_registry::{Digester, Repository};
+use slipway_untrusted::limit::TAR_JSONS;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
 
@@ -21,9 +22,6 @@ use crate::options::Compression;
 use crate::store::Store;
 use crate::tar::{Event, Tar};
 use crate::v1;
-
-/// All documents of an image together are not longer.
-const DOCUMENTS_MAX: usize = 32 * 1024 * 1024;
 
 /// What need not be sent, since the registry has it.
 #[derive(Clone, Debug, Default)]
@@ -96,6 +94,8 @@ struct Run<'a> {
     uploads: JoinSet<Result<Uploaded, Error>>,
     /// Sizes of the layers as archives, by their ids.
     tar_sizes: HashMap<String, u64>,
+    /// Bytes of documents and their paths so far.
+    held: u64,
     sent: &'a mut Sent,
 }
 
@@ -181,6 +181,7 @@ impl<'a> Run<'a> {
             hashing: Hashing::new(),
             uploads: JoinSet::new(),
             tar_sizes: HashMap::new(),
+            held: 0,
             sent,
         }
     }
@@ -329,10 +330,8 @@ impl<'a> Run<'a> {
     }
 
     fn document(&mut self, path: String, body: Bytes) -> Result<(), Error> {
-        let held: usize = self.sent.documents.values().map(Bytes::len).sum();
-        if held + body.len() > DOCUMENTS_MAX {
-            return Err(Error::Export("its documents are too long"));
-        }
+        self.held += path.len() as u64 + body.len() as u64;
+        TAR_JSONS.admit(self.held).map_err(|_| Error::Export("its documents are too long"))?;
         self.sent.documents.insert(path, body);
         Ok(())
     }

@@ -102,10 +102,14 @@ impl EngineWay<'_> {
         let found = found.map_err(|error| Error::from(error).about(name))?;
         if found != digest {
             let (name, pushed) = (name.to_string(), digest.to_owned());
-            return Err(Error::DigestMismatch { name, pushed, found });
+            return Err(Error::DigestMismatch {
+                name: name.into(),
+                pushed: pushed.into(),
+                found: found.into(),
+            });
         }
         if !self.is_digest_of(id, name, &found).await? {
-            return Err(Error::OtherImage { name: name.to_string(), id: id.to_owned() });
+            return Err(Error::OtherImage { name: name.to_string().into(), id: id.into() });
         }
         Ok(())
     }
@@ -132,7 +136,7 @@ impl EngineWay<'_> {
         self.engine.pull(&there, None, auth, |_| {}).await.map_err(about)?;
         let image = there.to_string();
         let found = self.engine.inspect_image(&image).await?;
-        Ok((digest, found.id.ok_or(Error::NoSuchImage { image })?))
+        Ok((digest, found.id.ok_or(Error::NoSuchImage { image: image.into() })?))
     }
 }
 

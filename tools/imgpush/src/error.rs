@@ -3,6 +3,7 @@
 use slipway_engine::{ParseReferenceError, Reference};
 use slipway_release::{Code, Failure};
 use slipway_shell::Span;
+use slipway_untrusted::Untrusted;
 
 use crate::attach::FileError;
 use crate::tar::TarError;
@@ -13,6 +14,12 @@ pub enum Error {
     /// Nothing says which image.
     #[error("nothing says which image to push: the document has no image.id")]
     NoImage,
+    /// What is to be pushed is no image.
+    #[error("\"{image}\" is neither an image's name nor an id")]
+    NotAnImage {
+        /// What was given.
+        image: Untrusted,
+    },
     /// Nothing says where to.
     #[error("nothing says where to push: the document has no registry.host")]
     NoRegistry,
@@ -26,13 +33,13 @@ pub enum Error {
     #[error("\"{host}\" is not the host name of a registry")]
     NotAHost {
         /// What was given.
-        host: String,
+        host: Untrusted,
     },
     /// The repository was given with a tag.
     #[error("the repository \"{repository}\" has a tag or a digest in it")]
     TagInRepository {
         /// What was given.
-        repository: String,
+        repository: Untrusted,
     },
     /// A name that is none.
     #[error("{0}")]
@@ -41,19 +48,19 @@ pub enum Error {
     #[error("the document has a user name for {host} but no password")]
     NoPassword {
         /// The registry.
-        host: String,
+        host: Untrusted,
     },
     /// The engine does not have the image.
     #[error("the engine has no image {image}")]
     NoSuchImage {
         /// What was looked for.
-        image: String,
+        image: Untrusted,
     },
     /// The engine or the registry failed, in pushing this name.
     #[error("{name} could not be pushed: {source}")]
     Push {
         /// The name with its tag.
-        name: String,
+        name: Untrusted,
         /// What happened.
         source: slipway_engine::Error,
     },
@@ -61,7 +68,7 @@ pub enum Error {
     #[error("{name} could not be pushed: {source}")]
     PushRegistry {
         /// The name with its tag.
-        name: String,
+        name: Untrusted,
         /// What happened.
         source: slipway_registry::Error,
     },
@@ -81,13 +88,13 @@ pub enum Error {
     #[error("the image {image} is of one platform: this engine's store holds no others")]
     OnePlatform {
         /// The image.
-        image: String,
+        image: Untrusted,
     },
     /// A file could not be attached.
     #[error("{file} could not be attached: {source}")]
     Attach {
         /// The file.
-        file: String,
+        file: Untrusted,
         /// What happened.
         source: slipway_registry::Error,
     },
@@ -112,47 +119,47 @@ pub enum Error {
     )]
     TagConflict {
         /// The name with its tag.
-        name: String,
+        name: Untrusted,
         /// The image that was to be pushed.
-        id: String,
+        id: Untrusted,
         /// The manifest that the tag names.
-        digest: String,
+        digest: Untrusted,
         /// The image of that manifest.
-        found: String,
+        found: Untrusted,
     },
     /// The registry tells another digest than the one that was pushed.
     #[error("{name} is {found} in the registry, but {pushed} was pushed")]
     DigestMismatch {
         /// The name with its tag.
-        name: String,
+        name: Untrusted,
         /// What was pushed.
-        pushed: String,
+        pushed: Untrusted,
         /// What is there.
-        found: String,
+        found: Untrusted,
     },
     /// The name was moved to another image in the middle of the push.
     #[error("{name} was moved to another image while {id} was being pushed under it")]
     OtherImage {
         /// The name with its tag.
-        name: String,
+        name: Untrusted,
         /// The image that was to be pushed.
-        id: String,
+        id: Untrusted,
     },
     /// What imgbuild found is not what the registry has.
-    #[error("{}", not_there(name, found, there.as_deref()))]
+    #[error("{}", not_there(name, found, there.as_ref()))]
     NotThere {
         /// The name with its tag.
-        name: String,
+        name: Untrusted,
         /// What imgbuild found, by digest.
-        found: String,
+        found: Untrusted,
         /// The digest that the name has in the registry, if it has any.
-        there: Option<String>,
+        there: Option<Untrusted>,
     },
     /// There is no way to a host.
     #[error("{host}: {source}")]
     Host {
         /// The host.
-        host: String,
+        host: Untrusted,
         /// What happened.
         source: slipway_ssh::Error,
     },
@@ -160,15 +167,23 @@ pub enum Error {
     #[error("{host}: {source}")]
     HostEngine {
         /// The host.
-        host: String,
+        host: Untrusted,
         /// What happened.
         source: slipway_engine::Error,
+    },
+    /// A host, or its engine, does not answer.
+    #[error("{host} has not answered within {seconds} s")]
+    HostSilent {
+        /// The host.
+        host: Untrusted,
+        /// How long it was waited for.
+        seconds: u64,
     },
     /// An engine whose images are named by manifests, or that takes no image without all layers.
     #[error("an image cannot be sent without a registry {place}: its engine is {what}")]
     Store {
         /// From or to which engine.
-        place: String,
+        place: Untrusted,
         /// What it is.
         what: &'static str,
     },
@@ -176,9 +191,9 @@ pub enum Error {
     #[error("{host} took the image {id}, and has no image of this id")]
     NotTaken {
         /// The host.
-        host: String,
+        host: Untrusted,
         /// The image.
-        id: String,
+        id: Untrusted,
     },
     /// The deadline passed.
     #[error("the push was not done within {limit} (--timeout)")]
@@ -188,8 +203,8 @@ pub enum Error {
     },
 }
 
-fn not_there(name: &str, found: &str, there: Option<&str>) -> String {
-    let there = there.unwrap_or("not there");
+fn not_there(name: &Untrusted, found: &Untrusted, there: Option<&Untrusted>) -> String {
+    let there = there.map_or("not there".to_owned(), Untrusted::to_string);
     format!("imgbuild found {found} and built nothing, but {name} is {there}")
 }
 
@@ -208,8 +223,8 @@ impl Error {
     /// Says which name an engine's error is about.
     pub(crate) fn about(self, name: &Reference) -> Self {
         match self {
-            Self::Engine(source) => Self::Push { name: name.to_string(), source },
-            Self::Registry(source) => Self::PushRegistry { name: name.to_string(), source },
+            Self::Engine(source) => Self::Push { name: name.to_string().into(), source },
+            Self::Registry(source) => Self::PushRegistry { name: name.to_string().into(), source },
             other => other,
         }
     }
@@ -232,6 +247,9 @@ impl From<Error> for Failure {
             }
             Error::NoRepository => (Code::MissingSection, "give --repository"),
             Error::NoTag => (Code::MissingSection, "give --tag"),
+            Error::NotAnImage { .. } => {
+                (Code::Usage, "give --image a name such as web:1, or an id")
+            }
             Error::NotAHost { .. } => (
                 Code::Usage,
                 "a host name has a dot or a port, such as registry.example or localhost:5000",
@@ -266,6 +284,9 @@ impl From<Error> for Failure {
                 return Failure::new(source.code(), error.to_string())
                     .hint(source.hint())
                     .retryable(source.transient());
+            }
+            Error::HostSilent { .. } => {
+                (Code::ConnectionLost, "look at the host: is its engine at work, its disk full?")
             }
             Error::Store { .. } => {
                 (Code::EngineUnsupported, "push to a registry: ecrlogin | imgpush, without --to")
@@ -308,7 +329,10 @@ impl From<Error> for Failure {
         };
         let retryable = matches!(
             error,
-            Error::Deadline { .. } | Error::DigestMismatch { .. } | Error::OtherImage { .. }
+            Error::Deadline { .. }
+                | Error::HostSilent { .. }
+                | Error::DigestMismatch { .. }
+                | Error::OtherImage { .. }
         );
         Failure::new(code, error.to_string()).hint(hint).retryable(retryable)
     }

@@ -3,8 +3,10 @@
 //! Three layouts are known: that of Docker up to 24 (a directory a layer), that of later ones and of
 //! containerd's store (the OCI image layout), and that of Podman (a tar file a layer).
 
+use slipway_untrusted::limit::TAR_JSON;
+
 /// A document of an image is not longer.
-pub(crate) const DOCUMENT_MAX: u64 = 4 * 1024 * 1024;
+pub(crate) const DOCUMENT_MAX: u64 = TAR_JSON.bytes;
 
 /// So much of a blob tells what it is: the name of a tar archive's format stands at its 257th byte.
 pub(crate) const HEAD: usize = 263;

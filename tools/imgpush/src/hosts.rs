@@ -1,10 +1,13 @@
 //! A host that an image is sent to: the engine behind one SSH connection, and what it has already.
 
+use std::time::Duration;
+
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use http::Method;
 use serde::Deserialize;
 use slipway_engine::{Engine, Reference, Request};
 use slipway_ssh::{ConnectOptions, Connection, Target};
+use tokio::time::timeout;
 
 use crate::Error;
 
@@ -13,6 +16,9 @@ const IMAGES: usize = 64;
 
 /// Questions at once.
 const ASKING: usize = 4;
+
+/// How long a host may take to answer a question.
+const ANSWER: Duration = Duration::from_secs(120);
 
 /// How a stream gets to the engine.
 #[derive(Clone)]
@@ -47,7 +53,18 @@ impl Host {
         options: &ConnectOptions,
         socket: &str,
     ) -> Result<Self, Error> {
-        let failed = |source| Error::Host { host: name.clone(), source };
+        let opening = timeout(ANSWER, Self::opened(&name, target, options, socket));
+        let opened = opening.await.unwrap_or_else(|_| Err(silent(&name, ANSWER)));
+        Ok(Self { engine: opened?, name })
+    }
+
+    async fn opened(
+        name: &str,
+        target: &Target,
+        options: &ConnectOptions,
+        socket: &str,
+    ) -> Result<Engine, Error> {
+        let failed = |source| Error::Host { host: name.into(), source };
         let connection = Connection::open(target, options).await.map_err(failed)?;
         // What cannot be forwarded is known before it is told to the engine's client, which would
         // tell it as a failure of its own.
@@ -55,16 +72,26 @@ impl Host {
             Ok(_) => Way::Socket(socket.to_owned()),
             Err(refused @ slipway_ssh::Error::ConnectRefused { .. }) if plain(socket) => {
                 let way = Way::Command(format!("docker -H unix://{socket} system dial-stdio"));
-                return match Self::connect(&name, connection, way).await {
-                    Ok(engine) => Ok(Self { name, engine }),
-                    Err(_) => Err(failed(refused)),
-                };
+                let engine = Self::connect(name, connection, way).await;
+                return engine.map_err(|_| failed(refused));
             }
             Err(error) => return Err(failed(error)),
         };
-        match Self::connect(&name, connection, way).await {
-            Ok(engine) => Ok(Self { name, engine }),
-            Err(source) => Err(Error::HostEngine { host: name, source }),
+        let engine = Self::connect(name, connection, way).await;
+        engine.map_err(|source| Error::HostEngine { host: name.into(), source })
+    }
+
+    /// A question to the engine, which has to answer in a while.
+    ///
+    /// # Errors
+    /// What the engine says, with the host's name; [`Error::HostSilent`].
+    pub(crate) async fn asked<T>(
+        &self,
+        question: impl Future<Output = Result<T, slipway_engine::Error>>,
+    ) -> Result<T, Error> {
+        match timeout(ANSWER, question).await {
+            Ok(answer) => answer.map_err(|source| self.failed(source)),
+            Err(_) => Err(silent(&self.name, ANSWER)),
         }
     }
 
@@ -87,7 +114,7 @@ impl Host {
 
     /// Says on which host the engine failed.
     pub(crate) fn failed(&self, source: slipway_engine::Error) -> Error {
-        Error::HostEngine { host: self.name.clone(), source }
+        Error::HostEngine { host: self.name.as_str().into(), source }
     }
 
     /// How many of these layers it has, from the base on: an engine knows a layer by the layers below.
@@ -122,6 +149,11 @@ impl Summary {
         let mut names = names.filter_map(|name| name.parse::<Reference>().ok());
         names.any(|name| name.path() == repository.path())
     }
+}
+
+/// The error of a host that does not answer.
+pub(crate) fn silent(host: &str, waited: Duration) -> Error {
+    Error::HostSilent { host: host.into(), seconds: waited.as_secs() }
 }
 
 /// How many layers two images have in common.

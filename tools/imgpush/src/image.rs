@@ -44,7 +44,7 @@ pub(crate) fn created(label: Option<&String>, config: Option<&str>) -> Option<Ti
 impl Local {
     /// Asks the engine for an image by its id or name.
     pub(crate) async fn inspect(engine: &Engine, image: &str) -> Result<Self, Error> {
-        let none = || Error::NoSuchImage { image: image.to_owned() };
+        let none = || Error::NoSuchImage { image: image.into() };
         let found = match engine.inspect_image(image).await {
             Ok(found) => found,
             Err(slipway_engine::Error::NotFound { .. }) => return Err(none()),

@@ -17,6 +17,8 @@ mod engine_way;
 mod error;
 mod export;
 mod feed;
+#[doc(hidden)]
+pub mod fuzz;
 mod hosts;
 mod image;
 mod options;
@@ -190,10 +192,13 @@ async fn ask(
     fresh: Option<Fresh>,
     context: &Context,
 ) -> Result<Option<(Remote, Option<String>)>, Error> {
-    let remote = Remote::new(plan, fresh)?;
+    let remote = Remote::new(plan, fresh, &context.ui)?;
     match remote.repository.manifest_digest(first.tag().unwrap_or("latest")).await {
         Ok(digest) => Ok(Some((remote, digest))),
-        Err(error) if plan.via == Via::Direct => Err(Error::from(error).about(first)),
+        // Where it would send a password the engine must not carry it either, unless it was told to.
+        Err(error) if plan.via == Via::Direct || (error.is_trap() && plan.via != Via::Engine) => {
+            Err(Error::from(error).about(first))
+        }
         Err(error) => {
             context.ui.say(&format!("the engine is left to ask the registry: {error}"));
             Ok(None)

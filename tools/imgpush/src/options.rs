@@ -74,6 +74,10 @@ pub struct Options {
     #[arg(long, value_name = "NAME", help_heading = "SSH")]
     #[schemars(extend("x-trust" = "command-line"))]
     pub identity_env: Option<String>,
+    /// The environment variable that holds the passphrase of the private keys, if they have one
+    #[arg(long, value_name = "NAME", help_heading = "SSH")]
+    #[schemars(extend("x-trust" = "command-line"))]
+    pub identity_passphrase_env: Option<String>,
     /// The file of known host keys [default: ~/.ssh/known_hosts and the system's]
     #[arg(long, value_name = "FILE", help_heading = "SSH")]
     #[schemars(extend("x-trust" = "command-line"))]

@@ -52,9 +52,9 @@ impl Pushed {
     pub(crate) fn and(self, tag: &Reference, further: Self) -> Result<Self, Error> {
         if self.digest != further.digest {
             return Err(Error::DigestMismatch {
-                name: tag.to_string(),
-                pushed: self.digest,
-                found: further.digest,
+                name: tag.to_string().into(),
+                pushed: self.digest.into(),
+                found: further.digest.into(),
             });
         }
         Ok(Self {

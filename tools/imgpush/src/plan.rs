@@ -1,7 +1,7 @@
 //! What is to be pushed, and under which names: decided before anything is touched.
 
 use slipway_engine::{Auth, Reference};
-use slipway_release::{Image, Registry};
+use slipway_release::{Image, Registry, is_image};
 
 use crate::attach::{Given, given};
 use crate::options::{Compression, Platforms, Via};
@@ -44,7 +44,7 @@ impl Plan {
         image: Option<&Image>,
         registry: Option<&Registry>,
     ) -> Result<Self, Error> {
-        let what = options.image.clone().or_else(|| image?.id.clone());
+        let what = image_of(options, image)?;
         // An image that was built goes before what an earlier run found.
         let found = if what.is_none() {
             image.and_then(|image| image.pushed_reference.clone())
@@ -63,10 +63,10 @@ impl Plan {
             .ok_or(Error::NoRepository)?;
         let repository: Reference = format!("{host}/{named}").parse().map_err(Error::Reference)?;
         if repository.domain() != Some(host.as_str()) {
-            return Err(Error::NotAHost { host });
+            return Err(Error::NotAHost { host: host.into() });
         }
         if repository.tag().is_some() || repository.digest().is_some() {
-            return Err(Error::TagInRepository { repository: named });
+            return Err(Error::TagInRepository { repository: named.into() });
         }
         let tags = tags(options, image)
             .iter()
@@ -97,6 +97,15 @@ impl Plan {
             plain_http: options.plain_http,
             repository,
         })
+    }
+}
+
+/// The image that is meant: an id, or a name that the engine knows.
+pub(crate) fn image_of(options: &Options, image: Option<&Image>) -> Result<Option<String>, Error> {
+    match &options.image {
+        Some(named) if !is_image(named) => Err(Error::NotAnImage { image: named.as_str().into() }),
+        Some(named) => Ok(Some(named.clone())),
+        None => Ok(image.and_then(|image| image.id.clone())),
     }
 }
 
@@ -158,7 +167,7 @@ fn auth(host: &str, registry: Option<&Registry>) -> Result<Option<Auth>, Error> 
     };
     match (&registry.username, &registry.password) {
         (Some(user), Some(password)) => Ok(Some(Auth::new(user, password.reveal()))),
-        (Some(_), None) => Err(Error::NoPassword { host: host.to_owned() }),
+        (Some(_), None) => Err(Error::NoPassword { host: host.into() }),
         (None, _) => Ok(None),
     }
 }
@@ -268,6 +277,8 @@ mod tests {
             none(&options(&[]), Some(&image), Some(&saved)),
             Error::NoPassword { .. }
         ));
+        let error = none(&options(&["--image", "../info?x="]), None, Some(&registry));
+        assert!(matches!(error, Error::NotAnImage { .. }), "{error}");
         let untagged = Image { tag: None, tags: vec![], ..image.clone() };
         assert!(matches!(none(&options(&[]), Some(&untagged), Some(&registry)), Error::NoTag));
         let args = ["--repository", "web:1"];

@@ -104,7 +104,11 @@ impl Push<'_> {
         let found = remote.repository.manifest_digest(tag).await;
         let found = found.map_err(|error| Error::from(error).about(name))?.unwrap_or_default();
         if found != digest {
-            return Err(Error::DigestMismatch { name: name.to_string(), pushed: digest, found });
+            return Err(Error::DigestMismatch {
+                name: name.to_string().into(),
+                pushed: digest.into(),
+                found: found.into(),
+            });
         }
         Ok(Pushed::tagged(digest, layers))
     }
@@ -134,10 +138,10 @@ impl Push<'_> {
     /// conflict is told with both.
     async fn immutable(&mut self, name: &Reference) -> Result<Pushed, Error> {
         let conflict = |id: &str, digest: String, found: String| Error::TagConflict {
-            name: name.to_string(),
-            id: id.to_owned(),
-            digest,
-            found,
+            name: name.to_string().into(),
+            id: id.into(),
+            digest: digest.into(),
+            found: found.into(),
         };
         let layers = self.image.layers.len();
         let Some(remote) = &mut self.remote else {
@@ -173,14 +177,14 @@ impl Push<'_> {
         let digest = found.as_ref().map(|found| found.digest.clone()).unwrap_or_default();
         if let Some(told) = told.filter(|told| *told != digest) {
             return Err(Error::DigestMismatch {
-                name: name.to_string(),
-                pushed: told,
-                found: digest,
+                name: name.to_string().into(),
+                pushed: told.into(),
+                found: digest.into(),
             });
         }
         if !found.is_some_and(|found| remote.learn(&found, &self.image)) {
             let id = self.image.id.clone();
-            return Err(Error::OtherImage { name: name.to_string(), id });
+            return Err(Error::OtherImage { name: name.to_string().into(), id: id.into() });
         }
         Ok(Pushed { digest, via: Some("engine"), compression: Some(Compression::Gzip), ..pushed })
     }
@@ -234,7 +238,7 @@ impl Push<'_> {
             assemble::as_it_is(&sent.documents, wanted, &there)?
         };
         if self.plan.all_platforms && assembled.manifests.is_empty() {
-            return Err(Error::OnePlatform { image: self.image.id.clone() });
+            return Err(Error::OnePlatform { image: self.image.id.as_str().into() });
         }
         let manifest = self.put(name, assembled).await?;
         let Some(remote) = &mut self.remote else { return Err(Error::NoTag) };

@@ -5,16 +5,21 @@
 //! AWS SDK stays out of imgpush, and nothing is said twice of how AWS credentials are found. What it
 //! gets goes into the document as well, since the tools after this one need it, too.
 
-use std::io::Write as _;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use slipway_engine::Auth;
 use slipway_registry::{Credentials, Fresh};
 use slipway_release::{Document, ErrorSection, Failure, OtherRegistry, Registry, SCHEMA};
 use slipway_shell::Ui;
+use slipway_untrusted::clean_line;
+use slipway_untrusted::limit::PROGRAM_OUTPUT;
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::Command;
+use tokio::time::timeout;
 
 /// The way to ecrlogin, and what it told if it was asked.
 #[derive(Clone, Default)]
@@ -46,11 +51,10 @@ impl Relogin {
             let identity = this.identity.clone();
             Box::pin(async move {
                 ui.say("the token is not valid any more: ecrlogin is asked for a fresh one");
-                let asked = tokio::task::spawn_blocking(move || login(&host, &identity)).await;
-                let registry = match asked.unwrap_or_else(|error| Err(error.to_string())) {
+                let registry = match login(&host, &identity).await {
                     Ok(registry) => registry,
                     Err(why) => {
-                        ui.warn(&format!("there are no fresh credentials: {why}"));
+                        ui.warn(&format!("there are no fresh credentials: {}", clean_line(&why)));
                         return None;
                     }
                 };
@@ -102,9 +106,21 @@ const IDENTITY: [&str; 6] = [
     "ECRLOGIN_TIMEOUT",
 ];
 
+/// How long ecrlogin may take. It has deadlines of its own; this one is for what is called so.
+const LOGIN: Duration = Duration::from_secs(120);
+
 /// Asks ecrlogin. The error is why there is no login, for people.
-fn login(host: &str, identity: &Value) -> Result<Registry, String> {
-    let mut command = Command::new(program());
+async fn login(host: &str, identity: &Value) -> Result<Registry, String> {
+    match timeout(LOGIN, asked(program(), host, identity)).await {
+        Ok(asked) => asked,
+        Err(_) => Err(format!("ecrlogin did not end within {} s", LOGIN.as_secs())),
+    }
+}
+
+/// Runs ecrlogin. It is killed once nobody waits for it any more, at a deadline or a signal, and when
+/// it prints more than a document.
+async fn asked(program: PathBuf, host: &str, identity: &Value) -> Result<Registry, String> {
+    let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
         let known = name.to_str().is_some_and(|name| IDENTITY.contains(&name));
         if name.as_encoded_bytes().starts_with(b"ECRLOGIN_") && !known {
@@ -113,17 +129,28 @@ fn login(host: &str, identity: &Value) -> Result<Registry, String> {
     }
     // A token that is kept may be the very one that was refused: there is none without --cache.
     let command = command.args(["--registry", host]);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
     let mut child = command.spawn().map_err(|error| format!("ecrlogin cannot be run: {error}"))?;
     let document = json!({"schema": SCHEMA, "settings": {"ecrlogin": identity}});
-    if let Some(mut stdin) = child.stdin.take() {
-        // The pipe is closed at the end of this, so that it sees the end. One that does not read
-        // tells why.
-        let _ = writeln!(stdin, "{document}");
-    }
-    let output = child.wait_with_output().map_err(|error| format!("ecrlogin: {error}"))?;
-    let Ok(document) = Document::parse(&output.stdout) else {
-        return Err(format!("ecrlogin gave no document ({})", output.status));
+    let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
+    let told = async {
+        if let Some(mut stdin) = stdin {
+            // The pipe is closed at the end of this, so that it sees the end. One that does not read
+            // tells why.
+            let _ = stdin.write_all(format!("{document}\n").as_bytes()).await;
+        }
+    };
+    let output = async {
+        match stdout {
+            Some(stdout) => PROGRAM_OUTPUT.read_async(stdout).await,
+            None => Ok(Vec::new()),
+        }
+    };
+    let ((), output) = tokio::join!(told, output);
+    let output = output.map_err(|error| format!("ecrlogin: {error}"))?;
+    let status = child.wait().await.map_err(|error| format!("ecrlogin: {error}"))?;
+    let Ok(document) = Document::parse(&output) else {
+        return Err(format!("ecrlogin gave no document ({status})"));
     };
     let error: Option<ErrorSection> = document.get().ok().flatten();
     if let Some(error) = error {
@@ -175,6 +202,52 @@ mod tests {
         assert_eq!(password("b.example", "b.example").as_deref(), Some("fresh"));
         assert_eq!(password("b.example", "a.example"), None);
     }
+
+    /// A program in the place of ecrlogin.
+    async fn run(script: &str) -> Result<Registry, String> {
+        let directory = tempfile::tempdir().unwrap();
+        let program = directory.path().join("ecrlogin");
+        // Written by another process: one that was forked meanwhile would hold the file open for writing.
+        let written = std::process::Command::new("sh")
+            .args(["-c", "printf '#!/bin/sh\\n%s\\n' \"$1\" > \"$0\" && chmod 700 \"$0\""])
+            .arg(&program)
+            .arg(script)
+            .status();
+        assert!(written.unwrap().success());
+        asked(program, "r.example", &Value::Null).await
+    }
+
+    #[tokio::test]
+    async fn what_is_called_ecrlogin_is_read_to_a_limit_and_ended() {
+        let why = run("cat /dev/zero").await.unwrap_err();
+        assert!(why.contains("output is larger than 1 MiB"), "{why}");
+        let why = run("echo nonsense; exit 3").await.unwrap_err();
+        assert!(why.contains("no document (exit status: 3)"), "{why}");
+        let known = run(
+            "cat > /dev/null; echo '{\"schema\":\"slipway.release/v1\",\"registry\":{\"host\":\"r.example\"}}'",
+        );
+        assert_eq!(known.await.unwrap().host.as_deref(), Some("r.example"));
+        let pid = tempfile::NamedTempFile::new().unwrap();
+        let hangs = format!(
+            "echo $$ > {}; cat > /dev/null; echo; exec tail -f /dev/null",
+            pid.path().display()
+        );
+        // It has written its number before it reads to the end, and so before anybody gives up.
+        let waits = run(&hangs);
+        let mut waits = Box::pin(waits);
+        while std::fs::read_to_string(pid.path()).unwrap().is_empty() {
+            assert!(futures_util::poll!(&mut waits).is_pending());
+            tokio::task::yield_now().await;
+        }
+        let pid = std::fs::read_to_string(pid.path()).unwrap();
+        drop(waits);
+        // Gone, or dead and not buried yet.
+        let state = || std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).ok();
+        while state().is_some_and(|state| !state.contains(") Z ")) {
+            tokio::task::yield_now().await;
+        }
+    }
+
     #[test]
     fn as_whom_aws_is_asked_is_said_again_and_nothing_else() {
         let text = r#"{"schema":"slipway.release/v1","settings":{"ecrlogin":{

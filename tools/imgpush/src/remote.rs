@@ -6,6 +6,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream;
 use slipway_engine::Reference;
 use slipway_registry::{Credentials, Error, Fresh, Manifest, Options, Repository};
+use slipway_shell::Ui;
 
 use crate::assemble::{self, Typed};
 use crate::cache::{Cache, Layer};
@@ -24,7 +25,7 @@ pub(crate) struct Remote {
 }
 
 impl Remote {
-    pub(crate) fn new(plan: &Plan, fresh: Option<Fresh>) -> Result<Self, Error> {
+    pub(crate) fn new(plan: &Plan, fresh: Option<Fresh>, ui: &Ui) -> Result<Self, Error> {
         let host = plan.repository.registry();
         let credentials = plan.auth.as_ref().map(|auth| Credentials {
             username: auth.username.clone(),
@@ -33,7 +34,7 @@ impl Remote {
         let options = Options { plain_http: plan.plain_http, credentials, fresh };
         let reference = plan.repository.clone();
         let repository = Repository::new(host, &path(&reference), options)?;
-        Ok(Self { repository, reference, cache: Cache::open(host) })
+        Ok(Self { repository, reference, cache: Cache::open(host, ui) })
     }
 
     fn name(&self) -> String {

@@ -6,6 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::stream;
@@ -14,17 +15,22 @@ use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::Frame;
 use serde::Deserialize;
 use slipway_engine::{Engine, Request};
+use slipway_untrusted::limit::TAR_JSONS;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use crate::Error;
 use crate::export::DOCUMENT_MAX;
-use crate::hosts::Host;
+use crate::hosts::{Host, silent};
 use crate::tar::{Event, Tar};
 use crate::v1;
 use crate::zip::{Gone, Piece, Zip};
 
 /// Pieces of the archive that wait to be taken.
 const WAITING: usize = 8;
+
+/// How long a host may take no further byte: it unpacks what it has.
+const STALL: Duration = Duration::from_secs(10 * 60);
 
 /// What stands in the place of a layer that is not in the archive.
 const ABSENT: &str = "layer-of-the-engine.tar";
@@ -96,7 +102,7 @@ pub(crate) async fn send(
         async { host.engine.upload(request, StreamBody::new(pieces)).await?.drain(|_| ()).await };
     let export = async {
         let (mut zip, sent) = (Zip::new(sender), AtomicU64::new(0));
-        match write(engine, image, missing, &mut zip, &sent, progress).await {
+        match write(engine, image, missing, host, &mut zip, &sent, progress).await {
             Ok(layers) => {
                 zip.end(&sent).await?;
                 Ok(Repacked { layers, bytes: sent.into_inner() })
@@ -121,6 +127,7 @@ async fn write(
     engine: &Engine,
     image: &str,
     missing: Missing<'_>,
+    host: &Host,
     out: &mut Zip,
     sent: &AtomicU64,
     progress: impl Fn(u64),
@@ -134,7 +141,7 @@ async fn write(
         };
         while let Some(event) = tar.next(&mut data)? {
             for piece in repack.take(event)? {
-                out.put(piece, sent).await?;
+                taken(host, out.put(piece, sent)).await?;
             }
         }
         progress(sent.load(Ordering::Relaxed));
@@ -143,9 +150,17 @@ async fn write(
         return Err(Stop::Failed(Error::Export("it was cut off")));
     }
     for piece in repack.end()? {
-        out.put(piece, sent).await?;
+        taken(host, out.put(piece, sent)).await?;
     }
     Ok(repack.layers)
+}
+
+/// Waits until a host takes further bytes, but not for ever.
+async fn taken(host: &Host, put: impl Future<Output = Result<(), Gone>>) -> Result<(), Stop> {
+    match timeout(STALL, put).await {
+        Ok(taken) => Ok(taken?),
+        Err(_) => Err(Stop::Failed(silent(&host.name, STALL))),
+    }
 }
 
 /// Where the data of the present entry goes.
@@ -172,6 +187,8 @@ struct Repack<'a> {
     paths: HashSet<String>,
     /// Layers that went on.
     layers: u32,
+    /// Bytes of documents so far.
+    read: u64,
 }
 
 #[derive(Deserialize)]
@@ -191,6 +208,7 @@ impl<'a> Repack<'a> {
             known: HashMap::new(),
             paths: HashSet::new(),
             layers: 0,
+            read: 0,
         }
     }
 
@@ -232,12 +250,16 @@ impl<'a> Repack<'a> {
             Some(false) => {
                 let header = header(&path, size)?;
                 self.paths.insert(path);
+                if self.paths.len() > self.missing.layers.len() {
+                    return Err(Error::Export("it has more layers than the image"));
+                }
                 self.layers += 1;
                 self.sink = Sink::Layer(0);
                 return Ok(vec![header]);
             }
             None if self.is_document(&path) => {
-                if size > DOCUMENT_MAX {
+                self.read += size;
+                if size > DOCUMENT_MAX || TAR_JSONS.admit(self.read).is_err() {
                     return Err(Error::Export("a document is too long"));
                 }
                 Sink::Document(path, BytesMut::new())

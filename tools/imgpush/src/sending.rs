@@ -11,7 +11,7 @@ use crate::hosts::Host;
 use crate::image::Local;
 use crate::options::{Compression, Platforms, Via};
 use crate::outcome::{count, megabytes};
-use crate::plan::{name_of, tags};
+use crate::plan::{image_of, name_of, tags};
 use crate::repack::{self, Missing};
 use crate::{Error, Options, millis};
 
@@ -47,7 +47,7 @@ impl Sending {
         lookup: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Self, Failure> {
         contradictions(options)?;
-        let what = options.image.clone().or_else(|| image?.id.clone()).ok_or(Error::NoImage)?;
+        let what = image_of(options, image)?.ok_or(Error::NoImage)?;
         let named = options
             .repository
             .clone()
@@ -56,7 +56,7 @@ impl Sending {
             .ok_or(Error::NoRepository)?;
         let repository: Reference = named.parse().map_err(Error::Reference)?;
         if repository.tag().is_some() || repository.digest().is_some() {
-            return Err(Error::TagInRepository { repository: named }.into());
+            return Err(Error::TagInRepository { repository: named.into() }.into());
         }
         if repository.domain().is_some() {
             return Err(Error::Contradiction(
@@ -72,6 +72,7 @@ impl Sending {
         let login = Login {
             identity: &options.identity,
             identity_env: options.identity_env.as_deref(),
+            passphrase_env: options.identity_passphrase_env.as_deref(),
             known_hosts: options.known_hosts.as_deref(),
             host_key: &options.host_key,
             timeout: options.connect_timeout.0,
@@ -126,25 +127,26 @@ impl Sending {
         step: &Step,
     ) -> Result<Sent, Error> {
         let place = || format!("to {}", host.name);
-        suits(&host.engine)
-            .await
-            .map_err(|error| host.failed(error))?
-            .map_err(|what| Error::Store { place: place(), what })?;
+        host.asked(suits(&host.engine))
+            .await?
+            .map_err(|what| Error::Store { place: place().into(), what })?;
         let names = named(host, &image.id).await?;
         let mut sent = Sent { existing: count(image.layers.len()), ..Sent::default() };
         if names.is_none() {
-            let have = host.layers(&image.layers, &self.repository).await;
-            let have = have.map_err(|error| host.failed(error))?;
+            let have = host.asked(host.layers(&image.layers, &self.repository)).await?;
             sent = transfer(engine, image, host, have, step).await?;
             if named(host, &image.id).await?.is_none() {
-                return Err(Error::NotTaken { host: host.name.clone(), id: image.id.clone() });
+                return Err(Error::NotTaken {
+                    host: host.name.as_str().into(),
+                    id: image.id.as_str().into(),
+                });
             }
         }
         let has =
             |tag: &Reference| names.as_ref().is_some_and(|names| names.contains(&tag.to_string()));
         sent.already_present = self.tags.iter().all(has);
         for tag in self.tags.iter().filter(|tag| !has(tag)) {
-            host.engine.tag(&image.id, tag).await.map_err(|error| host.failed(error))?;
+            host.asked(host.engine.tag(&image.id, tag)).await?;
         }
         Ok(sent)
     }
@@ -173,11 +175,14 @@ async fn transfer(
 
 /// The names of the image on a host; none if it is not there.
 async fn named(host: &Host, id: &str) -> Result<Option<Vec<String>>, Error> {
-    match host.engine.inspect_image(id).await {
-        Ok(found) => Ok(Some(found.repo_tags.unwrap_or_default())),
-        Err(slipway_engine::Error::NotFound { .. }) => Ok(None),
-        Err(error) => Err(host.failed(error)),
-    }
+    let found = host.asked(async {
+        match host.engine.inspect_image(id).await {
+            Ok(found) => Ok(Some(found.repo_tags.unwrap_or_default())),
+            Err(slipway_engine::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    });
+    found.await
 }
 
 /// Whether an engine names images by their configuration, and looks for a layer before it reads one.

@@ -13,7 +13,7 @@
 //! that the image names, and whatever fails leaves the push to an export.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read as _};
+use std::io::{self, BufReader};
 use std::os::fd::{AsFd, OwnedFd};
 
 use bytes::Bytes;
@@ -21,6 +21,7 @@ use flate2::bufread::GzDecoder;
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
 use slipway_engine::Engine;
 use slipway_registry::digest;
+use slipway_untrusted::limit::{LAYER_PIECE, TAR_JSON};
 use tokio::sync::mpsc;
 
 use crate::{export, tar_split};
@@ -62,7 +63,7 @@ impl Store {
     /// The configuration of an image.
     pub(crate) fn config(&self, id: &str) -> io::Result<Bytes> {
         let path = format!("image/overlay2/imagedb/content/sha256/{}", hex(id)?);
-        let body = self.small(&path, export::DOCUMENT_MAX)?;
+        let body = TAR_JSON.read(File::from(self.beneath(&path, FILE)?))?;
         if digest(&body) == id { Ok(body.into()) } else { Err(mistaken()) }
     }
 
@@ -70,7 +71,8 @@ impl Store {
     pub(crate) fn layer(&self, chain: &str) -> io::Result<mpsc::Receiver<io::Result<Bytes>>> {
         let known = format!("image/overlay2/layerdb/sha256/{}", hex(chain)?);
         let list = File::from(self.beneath(&format!("{known}/tar-split.json.gz"), FILE)?);
-        let cache_id = self.small(&format!("{known}/cache-id"), 256)?;
+        let cache_id = File::from(self.beneath(&format!("{known}/cache-id"), FILE)?);
+        let cache_id = LAYER_PIECE.read(cache_id)?;
         let cache_id = String::from_utf8(cache_id).map_err(io::Error::other)?;
         let files = self.beneath(&format!("overlay2/{}/diff", cache_id.trim()), DIRECTORY)?;
         let (sender, blocks) = mpsc::channel(AHEAD);
@@ -83,13 +85,6 @@ impl Store {
             }
         });
         Ok(blocks)
-    }
-
-    fn small(&self, path: &str, most: u64) -> io::Result<Vec<u8>> {
-        let file = File::from(self.beneath(path, FILE)?);
-        let mut body = Vec::new();
-        file.take(most + 1).read_to_end(&mut body)?;
-        if body.len() as u64 > most { Err(mistaken()) } else { Ok(body) }
     }
 
     /// Opens what is in the directory, and not behind a link.

@@ -3,11 +3,9 @@
 //! The format is that of POSIX.1-2001 (pax), with the long names and large sizes of GNU tar.
 
 use bytes::{Bytes, BytesMut};
+use slipway_untrusted::limit::TAR_HEADER;
 
 const BLOCK: usize = 512;
-
-/// Extended headers hold names and numbers; one that is larger is none.
-const EXTENDED_MAX: usize = 1024 * 1024;
 
 /// Why bytes are no archive.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -124,8 +122,9 @@ impl Tar {
         let kind = header[156];
         let size = number(&header[124..136])?;
         if matches!(kind, b'x' | b'g' | b'L' | b'K') {
-            let size = usize::try_from(size).ok().filter(|size| *size <= EXTENDED_MAX);
-            let size = size.ok_or(TarError("an extended header is too long"))?;
+            // They hold names and numbers.
+            let fits = usize::try_from(size).ok().filter(|_| TAR_HEADER.admit(size).is_ok());
+            let size = fits.ok_or(TarError("an extended header is too long"))?;
             self.padding = padding(size as u64);
             self.state = State::Extended(kind, size);
             return Ok(None);

@@ -16,11 +16,9 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 use serde::Deserialize;
+use slipway_untrusted::limit::LAYER_PIECE;
 
 use crate::compress::BLOCK;
-
-/// One piece is not described in more bytes: what stands in a line is headers and padding.
-const LINE_MAX: u64 = 16 * 1024 * 1024;
 
 const FILE: u8 = 1;
 const BYTES: u8 = 2;
@@ -62,10 +60,10 @@ pub(crate) fn assemble(
     take: impl FnMut(Bytes) -> bool,
 ) -> io::Result<()> {
     let mut archive = Archive { block: BytesMut::new(), filled: 0, take };
-    let (mut list, mut line) = (list, Vec::new());
+    let mut list = list;
     loop {
-        line.clear();
-        if (&mut list).take(LINE_MAX).read_until(b'\n', &mut line)? == 0 {
+        let line = LAYER_PIECE.line(&mut list)?;
+        if line.is_empty() {
             archive.flush();
             return Ok(());
         }
@@ -96,7 +94,7 @@ fn open(files: &OwnedFd, path: &Path) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     let file = File::from(openat2(files.as_fd(), path, flags, Mode::empty(), inside)?);
-    if file.metadata()?.is_file() { Ok(file) } else { Err(invalid("a file is none")) }
+    if file.metadata()?.is_file() { Ok(file) } else { Err(invalid("not a regular file")) }
 }
 
 impl<T: FnMut(Bytes) -> bool> Archive<T> {

@@ -56,7 +56,7 @@ async fn further(
         return Ok(done);
     }
     let fresh = relogin.fresh(plan.repository.registry(), plan.auth.as_ref(), &context.ui);
-    let remote = Remote::new(plan, fresh.clone())?;
+    let remote = Remote::new(plan, fresh.clone(), &context.ui)?;
     let created = match &remote.repository.manifest(digest).await? {
         Some(manifest) => remote.created(manifest).await?,
         None => None,
@@ -86,9 +86,9 @@ async fn check(
         };
         if digest.as_deref() != found.digest() {
             return Err(Error::NotThere {
-                name: tag.to_string(),
-                found: found.to_string(),
-                there: digest,
+                name: tag.to_string().into(),
+                found: found.to_string().into(),
+                there: digest.map(Into::into),
             });
         }
     }

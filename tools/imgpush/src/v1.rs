@@ -10,9 +10,12 @@ use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 use slipway_registry::digest;
+use slipway_untrusted::limit::TAR_HEADER;
 
 /// The position of the layer whose directory this is, by the directory's document.
 pub(crate) fn layer(directory: &str, document: &[u8], layers: &[String]) -> Option<usize> {
+    // It is hashed twice a layer; one that is longer is no command with its environment.
+    TAR_HEADER.admit(document.len() as u64).ok()?;
     let mut document: BTreeMap<String, Box<RawValue>> = serde_json::from_slice(document).ok()?;
     document.remove("id");
     if let Some(parent) = document.remove("parent") {

@@ -6,6 +6,10 @@ use std::io::{self, ErrorKind};
 use std::time::Duration;
 
 use rustls::CertificateError;
+use slipway_untrusted::limit::HTTP_HEAD;
+
+use crate::exchange::HEADERS;
+use crate::json::cut;
 
 /// Why there was no answer. The texts are short fragments, made to stand after a target's name.
 #[derive(Debug, thiserror::Error)]
@@ -88,12 +92,17 @@ pub enum ProbeError {
         /// Where the last one leads.
         to: String,
     },
-    /// A redirect leads to what is no URL of HTTP.
-    #[error("a redirect to \"{to}\", which cannot be followed")]
+    /// A redirect leads to where none may lead.
+    #[error("a redirect to {to} is not followed: {why}")]
     BadRedirect {
         /// Where it leads.
         to: String,
+        /// Why it is not followed.
+        why: &'static str,
     },
+    /// More headers or longer ones than a head may have.
+    #[error("{} or has more than {HEADERS} headers", HTTP_HEAD.exceeded())]
+    HeadTooLarge,
 }
 
 /// What was wrong with TLS, as far as it matters to what is done next.
@@ -185,6 +194,10 @@ impl ProbeError {
         if let Some(http2) = cause::<h2::Error>(error) {
             return Self::from_http2(http2, during);
         }
+        // hyper tells servers alone by a function that this is what it is.
+        if error.is_parse() && error.to_string() == "message head is too large" {
+            return Self::HeadTooLarge;
+        }
         if error.is_parse() {
             return Self::NotHttp { reason: error.to_string() };
         }
@@ -213,7 +226,8 @@ impl ProbeError {
             (None, Some(reason)) if error.is_remote() => {
                 Self::NotHttp { reason: format!("the server ended it by {reason:?}") }
             }
-            _ => Self::NotHttp { reason: error.to_string() },
+            // It may quote what the server has sent.
+            _ => Self::NotHttp { reason: cut(&error.to_string()) },
         }
     }
 

@@ -11,13 +11,20 @@ use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper::rt::Executor;
 use hyper_util::rt::TokioIo;
+use slipway_untrusted::limit::{HTTP_BODY, HTTP_HEAD};
 use tokio::task::JoinSet;
 
 use crate::connect::{Deadline, Io, Stream};
 use crate::{Phase, ProbeError, Request, Tls};
 
 /// How much of a body is read, in bytes. What follows is neither awaited nor judged.
-const BODY_LIMIT: usize = 64 * 1024;
+const BODY_LIMIT: usize = HTTP_BODY.bytes as usize;
+
+/// The most that the head of an answer may have, in bytes.
+const HEAD_LIMIT: usize = HTTP_HEAD.bytes as usize;
+
+/// How many headers an answer may have.
+pub(crate) const HEADERS: usize = 1000;
 
 /// How many characters of a body are shown to people.
 const HEAD_CHARS: usize = 1024;
@@ -70,9 +77,28 @@ pub async fn secured<S: Io + 'static>(
 ) -> Result<Answer, ProbeError> {
     static TLS: OnceLock<Tls> = OnceLock::new();
     let deadline = Deadline::new(request.timeout);
-    let secured = TLS.get_or_init(Tls::default).connect(host, Box::new(stream), &[b"http/1.1"]);
+    let secured =
+        TLS.get_or_init(Tls::default).connect(host, Box::new(stream), &[b"http/1.1"], false);
     let secured = deadline.within(Phase::Handshake, secured).await??;
     by_http1(secured.stream, request.build(), &deadline).await
+}
+
+/// HTTP/1.1 that takes no larger head than it may.
+pub(crate) fn http1_builder() -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder.max_buf_size(HEAD_LIMIT).max_header_size(HEAD_LIMIT).max_headers(HEADERS);
+    builder
+}
+
+/// HTTP/2 that has no more sent to it than is read. Pushed answers are refused by hyper.
+fn http2_builder(tasks: &Tasks) -> http2::Builder<TaskExecutor> {
+    let window = u32::try_from(BODY_LIMIT).unwrap_or(u32::MAX);
+    let mut builder = http2::Builder::new(tasks.executor());
+    builder
+        .max_header_list_size(u32::try_from(HEAD_LIMIT).unwrap_or(u32::MAX))
+        .initial_stream_window_size(window)
+        .initial_connection_window_size(window);
+    builder
 }
 
 pub(crate) async fn by_http1(
@@ -81,7 +107,8 @@ pub(crate) async fn by_http1(
     deadline: &Deadline,
 ) -> Result<Answer, ProbeError> {
     let waiting = |error| ProbeError::from_hyper(&error, Phase::Waiting);
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(waiting)?;
+    let (mut sender, connection) =
+        http1_builder().handshake(TokioIo::new(stream)).await.map_err(waiting)?;
     let mut asking = pin!(answered(sender.send_request(request), deadline));
     // The connection is driven from here and not by a task, so that dropping a probe ends it.
     tokio::select! {
@@ -98,9 +125,8 @@ pub(crate) async fn by_http2(
 ) -> Result<Answer, ProbeError> {
     let waiting = |error| ProbeError::from_hyper(&error, Phase::Waiting);
     let tasks = Tasks::default();
-    let builder = http2::Builder::new(tasks.executor());
     let (mut sender, connection) =
-        builder.handshake(TokioIo::new(stream)).await.map_err(waiting)?;
+        http2_builder(&tasks).handshake(TokioIo::new(stream)).await.map_err(waiting)?;
     let mut asking = pin!(answered(sender.send_request(request), deadline));
     tokio::select! {
         biased;

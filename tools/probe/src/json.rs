@@ -4,10 +4,16 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
-use regex::Regex;
+use regex::{Regex, RegexBuilder};
 use serde_json::Value;
 
 use crate::FormError;
+
+/// How many characters of a text from outside are shown within a reason.
+const CUT: usize = 80;
+
+/// The most memory that one regular expression may take, in bytes: a document may bring many.
+const PATTERN_BYTES: usize = 4 * 1024 * 1024;
 
 /// A JSON pointer, such as `/checks/0/status`; the empty one points at the whole body.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,7 +104,7 @@ impl FromStr for JsonCondition {
         let value = text[at + operator.len()..].trim_start();
         let json = || serde_json::from_str(value).unwrap_or_else(|_| Value::from(value));
         let test = match operator {
-            "=~" => Test::Matches(Regex::new(value).map_err(|error| pattern_error(value, &error))?),
+            "=~" => Test::Matches(text_pattern(value)?),
             "!=" => Test::IsNot(json()),
             "<" => Test::Compares(Comparison::Less, json()),
             "<=" => Test::Compares(Comparison::AtMost, json()),
@@ -118,13 +124,30 @@ impl FromStr for JsonCondition {
     }
 }
 
+/// A regular expression that is searched in text.
+fn text_pattern(text: &str) -> Result<Regex, FormError> {
+    let mut pattern = RegexBuilder::new(text);
+    let pattern = pattern.size_limit(PATTERN_BYTES).dfa_size_limit(PATTERN_BYTES).build();
+    pattern.map_err(|error| pattern_error(text, &error))
+}
+
+/// A regular expression that is searched in bytes from outside, such as a body.
+///
+/// # Errors
+/// When it is not one, or takes more memory than it may.
+pub fn pattern(text: &str) -> Result<regex::bytes::Regex, FormError> {
+    let mut pattern = regex::bytes::RegexBuilder::new(text);
+    let pattern = pattern.size_limit(PATTERN_BYTES).dfa_size_limit(PATTERN_BYTES).build();
+    pattern.map_err(|error| pattern_error(text, &error))
+}
+
 /// What is wrong with a regular expression, on one line.
-pub(crate) fn pattern_error(pattern: &str, error: &regex::Error) -> FormError {
+fn pattern_error(pattern: &str, error: &regex::Error) -> FormError {
     // regex draws the place on several lines and says what is wrong on the last.
     let error = error.to_string();
     let last = error.lines().last().unwrap_or_default();
     let reason = last.strip_prefix("error: ").unwrap_or(last);
-    FormError(format!("\"{pattern}\" is not a regular expression: {reason}"))
+    FormError(format!("\"{}\" is not a regular expression: {reason}", cut(pattern)))
 }
 
 impl JsonCondition {
@@ -209,16 +232,14 @@ pub(crate) fn show(value: &Value) -> String {
     cut(&value.to_string())
 }
 
-/// At most 80 characters of a text from outside, none of them a control character.
+/// At most 80 characters of a text from outside, cleaned.
 #[must_use]
 pub fn cut(text: &str) -> String {
-    let clean = |c: char| if c.is_control() { '\u{fffd}' } else { c };
-    let mut chars = text.chars().map(clean);
-    let mut head: String = chars.by_ref().take(80).collect();
-    if chars.next().is_some() {
-        head.push('…');
+    let clean = slipway_untrusted::clean_line(text);
+    match clean.char_indices().nth(CUT) {
+        Some((end, _)) => format!("{}…", &clean[..end]),
+        None => clean.into_owned(),
     }
-    head
 }
 
 #[cfg(test)]
@@ -306,9 +327,17 @@ mod tests {
 
     #[test]
     fn a_line_stays_a_short_line() {
-        let shown = cut(&"a\u{1b}[2J\n".repeat(100));
+        let shown = cut(&"a\u{1b}[2J\u{202e}\n".repeat(100));
         assert_eq!(shown.chars().count(), 81);
-        assert!(!shown.contains(char::is_control));
+        assert!(!shown.contains(char::is_control) && !shown.contains('\u{202e}'));
+    }
+
+    #[test]
+    fn a_pattern_takes_no_more_memory_than_it_may() {
+        let error = pattern("(a{1000}){1000}").unwrap_err().to_string();
+        assert!(error.contains("size limit"), "{error}");
+        assert!("/a=~(a{1000}){1000}".parse::<JsonCondition>().is_err());
+        assert!(pattern(r"^\w{3,40}$").is_ok());
     }
 
     proptest! {

@@ -7,7 +7,8 @@ use http::HeaderName;
 use regex::bytes::Regex;
 use serde_json::Value;
 
-use crate::json::{cut, pattern_error};
+use crate::json::{cut, pattern};
+use crate::redirect::location;
 use crate::{Answer, FormError, JsonCondition, StatusSet, VersionProof};
 
 /// What an answer has to be. The default is any answer with a status of `2xx`.
@@ -69,10 +70,7 @@ impl Expectation {
     /// version last.
     #[must_use]
     pub fn judge(&self, answer: &Answer) -> Verdict {
-        let status = answer.status.as_u16();
-        let status = (!self.statuses.contains(status))
-            .then(|| format!("status {status}, expected {}", self.statuses));
-        let told = told(Part::Status, status)
+        let told = told(Part::Status, self.status_reason(answer))
             .or_else(|| {
                 told(Part::Header, self.headers.iter().find_map(|header| header.judge(answer)))
             })
@@ -98,6 +96,16 @@ impl Expectation {
             format!("took {}, expected at most {}", text(took), text(limit))
         });
         told(Part::Certificate, certificate).or_else(|| told(Part::Latency, slow))
+    }
+
+    fn status_reason(&self, answer: &Answer) -> Option<String> {
+        let status = answer.status.as_u16();
+        if self.statuses.contains(status) {
+            return None;
+        }
+        // Where a redirect leads is what people need to put the path right.
+        let to = location(answer).map(|to| format!(" to {to}")).unwrap_or_default();
+        Some(format!("status {status}{to}, expected {}", self.statuses))
     }
 
     fn body_reason(&self, answer: &Answer) -> Option<String> {
@@ -165,9 +173,7 @@ impl FromStr for HeaderIs {
         // Neither sign can stand in a name, so the first one is the operator.
         let (name, value) = match text.find([':', '=']).map(|at| text.split_at(at)) {
             Some((name, rest)) if rest.starts_with("=~") => {
-                let pattern = rest[2..].trim_start();
-                let regex = Regex::new(pattern).map_err(|error| pattern_error(pattern, &error))?;
-                (name, HeaderTest::Matches(regex))
+                (name, HeaderTest::Matches(pattern(rest[2..].trim_start())?))
             }
             Some((name, rest)) if rest.starts_with(':') => {
                 (name, HeaderTest::Is(rest[1..].trim().to_owned()))
@@ -257,6 +263,23 @@ mod tests {
         assert_eq!(reason(&all, &answer(200, &headers, body)), starting);
         let body = body.replace("starting", "ok");
         assert_eq!(reason(&all, &answer(204, &headers, &body)), "ok");
+    }
+
+    #[test]
+    fn a_redirect_tells_where_it_leads() {
+        let judge = |status, location: &'static str| {
+            reason(&Expectation::default(), &answer(status, &[("location", location)], ""))
+        };
+        assert_eq!(judge(301, "/health/"), "status 301 to /health/, expected 2xx");
+        let hidden = "status 302 to https://…@b/x, expected 2xx";
+        assert_eq!(judge(302, "https://me:hunter2@b/x"), hidden);
+        assert_eq!(judge(503, "/x"), "status 503, expected 2xx");
+        assert_eq!(judge(304, "/x"), "status 304, expected 2xx");
+        let long = judge(
+            308,
+            "/xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+        );
+        assert!(long.contains("x…, expected"), "{long}");
     }
 
     #[test]

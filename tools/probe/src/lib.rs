@@ -9,10 +9,14 @@
 mod connect;
 mod error;
 mod exchange;
+#[doc(hidden)]
+pub mod fuzz;
 mod json;
 mod judge;
+mod login;
 mod prober;
 mod proxy;
+mod redirect;
 mod request;
 mod status;
 mod target;
@@ -23,8 +27,9 @@ mod version;
 pub use connect::{Deadline, Dial, Direct, Io, Opening, Place, Resolve, Stream};
 pub use error::{Phase, ProbeError, TlsDefect};
 pub use exchange::{Answer, over, secured};
-pub use json::{JsonCondition, Pointer, cut};
+pub use json::{JsonCondition, Pointer, cut, pattern};
 pub use judge::{Defect, Expectation, HeaderIs, Part, Verdict};
+pub use login::Login;
 pub use prober::{Opened, Prober, Version};
 pub use proxy::Proxies;
 pub use request::{Request, RequestError};

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::connect::{Deadline, Dial, Direct, Place, Stream};
 use crate::exchange::{by_http1, by_http2};
+use crate::json::cut;
 use crate::{Address, Answer, FormError, Phase, ProbeError, Proxies, Request, Scheme, Tls, Url};
 
 /// A version of HTTP.
@@ -79,18 +80,23 @@ impl Prober {
     /// When no whole answer comes within the request's timeout.
     pub async fn http(&self, url: &Url, request: &Request) -> Result<Answer, ProbeError> {
         let deadline = Deadline::new(request.timeout);
-        let mut answer = self.ask(url, request, &deadline).await?;
+        // The certificate of this side is for where the asking begins, as the headers are.
+        let mut identified = true;
+        let mut answer = self.ask(url, request, identified, &deadline).await?;
         let (mut url, mut request) = (url.clone(), request.clone());
         for _ in 0..self.follow {
             match request.redirected(&url, answer.status, &answer.headers)? {
-                Some(next) => (url, request) = next,
+                Some((to, next)) => {
+                    identified &= url.shares_origin(&to);
+                    (url, request) = (to, next);
+                }
                 None => return Ok(answer),
             }
-            answer = self.ask(&url, &request, &deadline).await?;
+            answer = self.ask(&url, &request, identified, &deadline).await?;
         }
         match request.redirected(&url, answer.status, &answer.headers) {
             Ok(Some((to, _))) if self.follow > 0 => {
-                Err(ProbeError::Redirects { limit: self.follow, to: to.to_string() })
+                Err(ProbeError::Redirects { limit: self.follow, to: cut(&to.to_string()) })
             }
             _ => Ok(answer),
         }
@@ -100,10 +106,11 @@ impl Prober {
         &self,
         url: &Url,
         request: &Request,
+        identified: bool,
         deadline: &Deadline,
     ) -> Result<Answer, ProbeError> {
         if url.scheme == Scheme::Https {
-            return self.ask_secured(url, request, deadline).await;
+            return self.ask_secured(url, request, identified, deadline).await;
         }
         let http2 = url.scheme == Scheme::H2c || self.version == Some(Version::Http2);
         if let (None, false, Some(proxies)) = (&url.socket, http2, &self.proxies)
@@ -128,6 +135,7 @@ impl Prober {
         &self,
         url: &Url,
         request: &Request,
+        identified: bool,
         deadline: &Deadline,
     ) -> Result<Answer, ProbeError> {
         let offer: &[&[u8]] = match self.version {
@@ -136,7 +144,7 @@ impl Prober {
             Some(Version::Http2) => &[b"h2"],
         };
         let stream = self.stream(&url.address, true, deadline).await?;
-        let secured = self.tls.connect(&url.address.host, stream, offer);
+        let secured = self.tls.connect(&url.address.host, stream, offer, identified);
         let secured = deadline.within(Phase::Handshake, secured).await??;
         let http2 = secured.protocol.as_deref() == Some(b"h2");
         let answer = if http2 {
@@ -188,7 +196,7 @@ impl Prober {
     pub async fn tls(&self, address: &Address, limit: Duration) -> Result<Opened, ProbeError> {
         let deadline = Deadline::new(limit);
         let stream = self.stream(address, true, &deadline).await?;
-        let secured = self.tls.connect(&address.host, stream, &[]);
+        let secured = self.tls.connect(&address.host, stream, &[], true);
         let secured = deadline.within(Phase::Handshake, secured).await??;
         Ok(Opened { elapsed: deadline.elapsed(), certificate_not_after: secured.not_after })
     }

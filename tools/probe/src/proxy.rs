@@ -8,11 +8,11 @@ use bytes::Bytes;
 use http::header::{HOST, HeaderValue, PROXY_AUTHORIZATION};
 use http::{Method, Uri};
 use http_body_util::Full;
-use hyper::client::conn::http1;
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use hyper_util::rt::TokioIo;
 
 use crate::connect::{Deadline, Dial, Place, Stream};
+use crate::exchange::http1_builder;
 use crate::{Address, FormError, Phase, ProbeError};
 
 /// Which proxy a connection goes through: always the same, or what the variables of the environment
@@ -125,7 +125,7 @@ impl Proxy {
         if let Some(login) = &self.login {
             request.headers_mut().insert(PROXY_AUTHORIZATION, login.clone());
         }
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        let (mut sender, connection) = http1_builder().handshake(TokioIo::new(stream)).await?;
         let asking = async {
             let answer = sender.send_request(request).await?;
             if !answer.status().is_success() {

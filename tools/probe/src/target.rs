@@ -1,14 +1,14 @@
 //! What can be probed, as people write it.
 
 use std::fmt;
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use http::uri::{Authority, PathAndQuery};
 
-use crate::FormError;
+use crate::{FormError, Login};
 
 /// One thing to probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +45,7 @@ pub enum Scheme {
     H2c,
 }
 
-/// The URL of an HTTP service: no user, no fragment.
+/// The URL of an HTTP service, without a fragment. `Display` leaves user and password out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Url {
     /// How it is asked.
@@ -56,6 +56,8 @@ pub struct Url {
     pub socket: Option<PathBuf>,
     /// The path with its query; it begins with a slash.
     pub path: String,
+    /// The user and password that it holds, if it does.
+    pub login: Option<Login>,
 }
 
 impl Scheme {
@@ -78,6 +80,11 @@ impl fmt::Display for Scheme {
 }
 
 impl Url {
+    /// Whether it is of the same origin (RFC 6454): what is meant for the one may be told to the other.
+    pub(crate) fn shares_origin(&self, other: &Self) -> bool {
+        (self.scheme, &self.address, &self.socket) == (other.scheme, &other.address, &other.socket)
+    }
+
     /// Sets another path, with or without a query.
     ///
     /// # Errors
@@ -100,6 +107,13 @@ impl Url {
 }
 
 impl Address {
+    /// Whether it leads to the machine that asks. Of names only `localhost` does.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        let ip = self.host.parse().map(|ip: IpAddr| ip.to_canonical().is_loopback());
+        ip.unwrap_or(self.host == "localhost")
+    }
+
     fn bracketed(&self) -> impl fmt::Display {
         fmt::from_fn(|f| {
             if self.host.contains(':') {
@@ -112,10 +126,7 @@ impl Address {
 
     /// Reads `host`, `host:port` or `[v6]:port`; `own` is the port if none is written.
     fn parse(text: &str, own: Option<u16>) -> Result<Self, String> {
-        if text.contains('@') {
-            return Err("a user or password does not belong there".to_owned());
-        }
-        if text.parse::<Authority>().is_err() {
+        if text.contains('@') || text.parse::<Authority>().is_err() {
             return Err(format!("\"{text}\" is not a host, with or without a port"));
         }
         let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
@@ -175,20 +186,50 @@ impl FromStr for Target {
     type Err = FormError;
 
     fn from_str(text: &str) -> Result<Self, FormError> {
-        parse(text).map_err(FormError)
+        // What is quoted of a text with an @ may be a part of a password.
+        parse(text).map_err(|reason| {
+            FormError(if text.contains('@') { WITH_LOGIN.to_owned() } else { reason })
+        })
+    }
+}
+
+/// What is told of a wrong target that may hold a password.
+const WITH_LOGIN: &str = "a user and password stand in http, https, h2c and http+unix targets only: \
+                          write http://USER:PASSWORD@HOST:PORT/PATH, with %40 for @, %3A for : and \
+                          %2F for /";
+
+/// The schemes, and what a target of each looks like.
+const FORMS: [(&str, &str); 8] = [
+    ("http", "http://HOST:PORT/PATH"),
+    ("https", "https://HOST:PORT/PATH"),
+    ("h2c", "h2c://HOST:PORT/PATH"),
+    ("http+unix", "http+unix:///SOCKET:/PATH"),
+    ("tcp", "tcp://HOST:PORT"),
+    ("tls", "tls://HOST:PORT"),
+    ("unix", "unix:///SOCKET"),
+    ("container", "container://NAME"),
+];
+
+/// What is wrong with a target that has no `://`.
+fn without_scheme(text: &str) -> String {
+    if text.starts_with('/') {
+        return format!("the scheme is missing: write unix://{text} or http+unix://{text}:/health");
+    }
+    // A scheme whose slashes are missing, and not a host of that name with its port.
+    let form = text.split_once(':').filter(|(_, rest)| rest.parse::<u16>().is_err());
+    let form = form
+        .and_then(|(scheme, _)| FORMS.iter().find(|(name, _)| name.eq_ignore_ascii_case(scheme)));
+    match form {
+        Some((scheme, form)) => format!("two slashes are missing after {scheme}:, as in {form}"),
+        None => {
+            format!("the scheme is missing: write http://{text}, https://{text} or tcp://{text}")
+        }
     }
 }
 
 fn parse(text: &str) -> Result<Target, String> {
     let Some((scheme, rest)) = text.split_once("://") else {
-        if text.starts_with('/') {
-            return Err(format!(
-                "the scheme is missing: write unix://{text} or http+unix://{text}:/health"
-            ));
-        }
-        return Err(format!(
-            "the scheme is missing: write http://{text}, https://{text} or tcp://{text}"
-        ));
+        return Err(without_scheme(text));
     };
     let rest = rest.split('#').next().unwrap_or_default();
     let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
@@ -212,19 +253,22 @@ fn parse(text: &str) -> Result<Target, String> {
 }
 
 fn url(scheme: Scheme, authority: &str, path: &str) -> Result<Target, String> {
-    let address = Address::parse(authority, Some(scheme.port()))?;
-    Ok(Target::Http(Url { scheme, address, socket: None, path: path_of(path)? }))
+    let (login, place) = Login::split(authority)?;
+    let address = Address::parse(place, Some(scheme.port()))?;
+    Ok(Target::Http(Url { scheme, address, socket: None, path: path_of(path)?, login }))
 }
 
 /// Both forms in use: the socket as an escaped authority, or as a path that a colon ends.
 fn behind_socket(authority: &str, path: &str, rest: &str) -> Result<Target, String> {
-    let (file, path) = match authority {
+    let (login, place) = Login::split(authority)?;
+    let rest = &rest[authority.len() - place.len()..];
+    let (file, path) = match place {
         "" => rest.split_once(':').unwrap_or((rest, "/")),
         escaped => (escaped, path),
     };
     let address = Address { host: "localhost".to_owned(), port: Scheme::Http.port() };
     let (socket, path) = (Some(socket(file)?), path_of(path)?);
-    Ok(Target::Http(Url { scheme: Scheme::Http, address, socket, path }))
+    Ok(Target::Http(Url { scheme: Scheme::Http, address, socket, path, login }))
 }
 
 /// An absolute path, with `%3A` for a colon.

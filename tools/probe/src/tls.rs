@@ -57,6 +57,20 @@ impl ResolvesClientCert for Noting {
     }
 }
 
+/// Shows no certificate.
+#[derive(Debug)]
+struct Nothing;
+
+impl ResolvesClientCert for Nothing {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        None
+    }
+
+    fn has_certs(&self) -> bool {
+        false
+    }
+}
+
 impl Tls {
     /// A client that trusts these authorities in place of the system's, and shows this certificate
     /// with its chain and its key.
@@ -99,12 +113,13 @@ impl Tls {
     }
 
     /// Does the handshake; the certificate has to be valid for `host`. `offer` are the protocols
-    /// to choose from (RFC 7301).
+    /// to choose from (RFC 7301); `identified` is whether the client certificate may be shown.
     pub(crate) async fn connect(
         &self,
         host: &str,
         stream: Stream,
         offer: &[&[u8]],
+        identified: bool,
     ) -> Result<Secured, ProbeError> {
         let other =
             |reason: &str| ProbeError::Tls { defect: TlsDefect::Other, reason: reason.to_owned() };
@@ -112,7 +127,11 @@ impl Tls {
             .map_err(|_| other("the host is not a name that a certificate can have"))?;
         let mut config = self.base().as_ref().map_err(|reason| other(reason))?.clone();
         config.alpn_protocols = offer.iter().map(|protocol| protocol.to_vec()).collect();
-        let inner = Arc::clone(&config.client_auth_cert_resolver);
+        let inner: Arc<dyn ResolvesClientCert> = if identified {
+            Arc::clone(&config.client_auth_cert_resolver)
+        } else {
+            Arc::new(Nothing)
+        };
         let shows = inner.has_certs();
         let noting = Arc::new(Noting { inner, asked: AtomicBool::new(false) });
         config.client_auth_cert_resolver = Arc::clone(&noting) as Arc<dyn ResolvesClientCert>;

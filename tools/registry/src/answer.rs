@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{HeaderName, RETRY_AFTER};
+use http::header::{HeaderName, LOCATION, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 
+use crate::origin::shown;
 use crate::{Error, fault, retry};
 
 /// Status, headers and body.
@@ -38,8 +39,14 @@ impl Answer {
 
     /// What an answer other than 2xx means.
     pub(crate) fn refusal(&self, registry: &str, action: &str) -> Error {
+        if self.status.is_redirection()
+            && let Some(to) = self.header(LOCATION)
+        {
+            let (registry, action, to) = (registry.into(), action.into(), shown(to).into());
+            return Error::Redirected { registry, action, to };
+        }
         let (fault, message) = fault::read(self.status.as_u16(), &self.body);
-        let (registry, action) = (registry.to_owned(), action.to_owned());
+        let (registry, action, message) = (registry.into(), action.into(), message.into());
         Error::Refused { registry, fault, action, message }
     }
 }

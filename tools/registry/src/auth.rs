@@ -10,12 +10,14 @@ use base64::engine::general_purpose::STANDARD;
 use http::header::{HeaderValue, WWW_AUTHENTICATE};
 use http::{Method, Uri};
 use serde::Deserialize;
+use slipway_untrusted::limit::REGISTRY_TOKEN;
 
 use crate::answer::Answer;
 use crate::challenge::{self, Challenge};
-use crate::origin::{Origin, Scheme};
+use crate::elsewhere::same_site;
+use crate::origin::{Origin, Scheme, shown};
 use crate::transport::{Call, Transport, query};
-use crate::{Error, Fault};
+use crate::{Detour, Error, Fault};
 
 /// A user name and a password or token. The `Debug` form never shows the password.
 #[derive(Clone, PartialEq, Eq)]
@@ -140,12 +142,11 @@ impl Login {
         registry: &Origin,
         transport: &Transport,
     ) -> Result<String, Error> {
-        let protocol = |what: &str| Error::Protocol { what: what.to_owned() };
+        let protocol = |what: &str| Error::Protocol { what: what.into() };
         let uri: Uri = realm.parse().map_err(|_| protocol("the token service is no URL"))?;
         let origin = Origin::of(&uri).ok_or_else(|| protocol("the token service is no URL"))?;
-        if origin.scheme == Scheme::Http && registry.scheme == Scheme::Https {
-            return Err(protocol("the token service would be asked without TLS"));
-        }
+        let authorization = self.lock().credentials.as_ref().and_then(basic);
+        check(registry, &origin, realm, authorization.is_some())?;
         let service = service.map(|service| ("service", service));
         // Several scopes in one challenge are parted by spaces and asked for one by one.
         let scopes = scope.split(' ').map(|scope| ("scope", scope));
@@ -153,19 +154,46 @@ impl Login {
         let path = uri.path();
         let parted = uri.query().map(|query| format!("{query}&")).unwrap_or_default();
         let path = format!("{path}?{parted}{query}");
-        let authorization = self.lock().credentials.as_ref().and_then(basic);
         let call = Call::new(Method::GET, path);
         let answer = transport.send(&origin, &call, authorization.as_ref()).await?;
         let answer = answer.good(&origin.to_string(), "to give a token")?;
-        let token: Token = serde_json::from_slice(&answer.body)
-            .map_err(|_| protocol("the token service's answer is no token"))?;
+        let none = || protocol("the token service's answer is no token");
+        let token: Token = serde_json::from_slice(&answer.body).map_err(|_| none())?;
         let token = token.token.or(token.access_token).filter(|token| !token.is_empty());
-        token.ok_or_else(|| protocol("the token service's answer is no token"))
+        let token = token.ok_or_else(none)?;
+        REGISTRY_TOKEN
+            .admit(token.len() as u64)
+            .map_err(|source| Error::TooLarge { registry: origin.to_string().into(), source })?;
+        Ok(token)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether a token may be asked for there: with TLS where the registry has TLS, and the password only
+/// at the registry's own site.
+fn check(
+    registry: &Origin,
+    service: &Origin,
+    realm: &str,
+    with_password: bool,
+) -> Result<(), Error> {
+    let elsewhere = |detour, why| Error::Elsewhere {
+        registry: registry.to_string().into(),
+        what: "logins".into(),
+        to: shown(realm).into(),
+        detour,
+        why,
+    };
+    if service.scheme == Scheme::Http && registry.scheme == Scheme::Https {
+        return Err(elsewhere(Detour::Plain, ", without TLS"));
+    }
+    if with_password && !same_site(&registry.host, &service.host) {
+        return Err(elsewhere(Detour::Login, ", which is no host of its domain"));
+    }
+    Ok(())
 }
 
 fn basic(credentials: &Credentials) -> Option<HeaderValue> {

@@ -1,6 +1,7 @@
 //! What can go wrong between a tool and a registry, and what it means for the exit code.
 
 use slipway_release::{Code, Failure};
+use slipway_untrusted::{TooLarge, Untrusted};
 
 use crate::Fault;
 
@@ -12,61 +13,103 @@ pub enum Error {
     #[error("the registry {registry} cannot be reached: {why}")]
     Unreachable {
         /// Host and port.
-        registry: String,
+        registry: Untrusted,
         /// The system's reason.
-        why: String,
+        why: Untrusted,
     },
     /// Its certificate is not trusted, or it speaks no TLS.
     #[error("no TLS with the registry {registry}: {why}")]
     Tls {
         /// Host and port.
-        registry: String,
+        registry: Untrusted,
         /// What was wrong.
-        why: String,
+        why: Untrusted,
     },
     /// The connection broke.
     #[error("the connection to the registry {registry} broke: {why}")]
     Interrupted {
         /// Host and port.
-        registry: String,
+        registry: Untrusted,
         /// The transport's reason.
-        why: String,
+        why: Untrusted,
     },
     /// It refused, or failed inside.
     #[error("the registry {registry} refused {action}: {message}")]
     Refused {
         /// Host and port.
-        registry: String,
+        registry: Untrusted,
         /// What kind of refusal it was.
         fault: Fault,
         /// What was asked for.
-        action: String,
+        action: Untrusted,
         /// The registry's words.
-        message: String,
+        message: Untrusted,
     },
     /// It gave up an upload of which more than the last part was sent.
     #[error("the registry {registry} has lost a part of an upload")]
     UploadLost {
         /// Host and port.
-        registry: String,
+        registry: Untrusted,
     },
     /// The tag under which clients list a manifest's referrers names something else.
     #[error("the tag {tag}, which is for the list of referrers, names something else")]
     NoList {
         /// The tag.
-        tag: String,
+        tag: Untrusted,
     },
     /// Others put the list of referrers at the same time.
     #[error("the list of referrers {tag} was put by others again and again")]
     ListContended {
         /// Its tag.
-        tag: String,
+        tag: Untrusted,
+    },
+    /// It names another place, to which this request does not go.
+    #[error("the registry {registry} sends {what} to {to}{why}")]
+    Elsewhere {
+        /// Host and port.
+        registry: Untrusted,
+        /// What it sends there.
+        what: Untrusted,
+        /// The place, without what may be a secret in it.
+        to: Untrusted,
+        /// Why it is not gone there.
+        detour: Detour,
+        /// The same in words, with their comma.
+        why: &'static str,
+    },
+    /// It redirects a request that is for the registry itself.
+    #[error("the registry {registry} refused {action}: it redirects to {to}")]
+    Redirected {
+        /// Host and port.
+        registry: Untrusted,
+        /// What was asked for.
+        action: Untrusted,
+        /// The place, without what may be a secret in it.
+        to: Untrusted,
+    },
+    /// It names a place that is further inside a network than it is itself.
+    #[error("the registry {registry} sends its clients to {to}, which has {reach}")]
+    Inside {
+        /// Host and port.
+        registry: Untrusted,
+        /// The place: host and port.
+        to: Untrusted,
+        /// What address that is.
+        reach: &'static str,
+    },
+    /// An answer is larger than what is taken.
+    #[error("{source} ({registry})")]
+    TooLarge {
+        /// Host and port.
+        registry: Untrusted,
+        /// The limit.
+        source: TooLarge,
     },
     /// The answer is not what the distribution specification describes.
     #[error("the registry's answer does not fit the distribution specification: {what}")]
     Protocol {
         /// What did not fit.
-        what: String,
+        what: Untrusted,
     },
 }
 
@@ -80,8 +123,23 @@ impl Error {
             | Self::UploadLost { .. }
             | Self::ListContended { .. } => true,
             Self::Refused { fault, .. } => fault.transient() || *fault == Fault::UploadUnknown,
-            Self::Tls { .. } | Self::NoList { .. } | Self::Protocol { .. } => false,
+            Self::Tls { .. }
+            | Self::NoList { .. }
+            | Self::Elsewhere { .. }
+            | Self::Redirected { .. }
+            | Self::Inside { .. }
+            | Self::TooLarge { .. }
+            | Self::Protocol { .. } => false,
         }
+    }
+
+    /// Whether it sends its clients where no client should go: another one must not be sent in the
+    /// place of this one.
+    #[must_use]
+    pub fn is_trap(&self) -> bool {
+        let trap = |detour: &Detour| matches!(detour, Detour::Login | Detour::Plain);
+        matches!(self, Self::Elsewhere { detour, .. } if trap(detour))
+            || matches!(self, Self::Inside { .. })
     }
 
     /// The kind of refusal, if it is one.
@@ -110,9 +168,14 @@ impl Error {
                 Fault::DiskFull => Code::RegistryDiskFull,
                 _ => Code::RegistryError,
             },
+            Self::Elsewhere { detour: Detour::Login, .. } => Code::RegistryDenied,
             Self::UploadLost { .. }
             | Self::NoList { .. }
             | Self::ListContended { .. }
+            | Self::Elsewhere { .. }
+            | Self::Redirected { .. }
+            | Self::Inside { .. }
+            | Self::TooLarge { .. }
             | Self::Protocol { .. } => Code::RegistryError,
         }
     }
@@ -133,7 +196,53 @@ impl Error {
             Self::Refused { fault, .. } => refusal(*fault),
             Self::NoList { .. } => "whoever put it there has to give it another tag",
             Self::ListContended { .. } => "run it again; what is listed stays",
-            Self::Protocol { .. } => "is it really a registry? look at the host's name",
+            Self::Elsewhere { detour, .. } => detour.hint(),
+            Self::Redirected { .. } => {
+                "a push is not redirected: give the registry by the address that it names, with its port and its scheme; or a proxy before it has to pass on the Host header as it came"
+            }
+            Self::Inside { .. } => {
+                "a registry sends nobody into a network that it is not in itself; if it is meant to, give that place a name in the registry's own domain"
+            }
+            Self::TooLarge { .. } | Self::Protocol { .. } => {
+                "is it really a registry? look at the host's name"
+            }
+        }
+    }
+}
+
+/// Why a request does not go where the registry sends it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Detour {
+    /// A token service of another site would get the password.
+    Login,
+    /// TLS would end.
+    Plain,
+    /// The host is the registry's, the port is not.
+    Port,
+    /// The host is another one.
+    Host,
+    /// The host is the registry's, and TLS begins there.
+    Scheme,
+}
+
+impl Detour {
+    fn hint(self) -> &'static str {
+        match self {
+            Self::Login => {
+                "passwords go to the registry's own host and its domain only; if this token service is meant, let the engine push: --via engine"
+            }
+            Self::Plain => {
+                "the registry, or the proxy before it, has to name itself with https: pass on X-Forwarded-Proto"
+            }
+            Self::Port => {
+                "a proxy before the registry forgets the port: let it pass on the Host header as it came (nginx: proxy_set_header Host $http_host)"
+            }
+            Self::Host => {
+                "layers go to the registry itself: let the proxy before it pass on the Host header as it came, or set the registry's own address (REGISTRY_HTTP_HOST)"
+            }
+            Self::Scheme => {
+                "give the registry by the address that it names; --plain-http is for one without TLS"
+            }
         }
     }
 }

@@ -84,7 +84,7 @@ pub(crate) fn read(status: u16, body: &[u8]) -> (Fault, String) {
     // The whole body decides: distribution hides a full disk in a nested detail.
     let all = String::from_utf8_lossy(body).to_lowercase();
     let fault = judge(status, &code, &all);
-    let text = text.trim().to_owned();
+    let text: String = text.trim().chars().take(TEXT_MAX).collect();
     let words = if text.is_empty() { format!("status {status}") } else { text };
     (fault, words)
 }
@@ -96,7 +96,7 @@ fn plain(body: &[u8]) -> String {
     if text.starts_with('<') || text.starts_with('{') || text.starts_with('[') {
         return String::new();
     }
-    text.chars().take(TEXT_MAX).collect()
+    text.to_owned()
 }
 
 fn judge(status: u16, code: &str, text: &str) -> Fault {

@@ -12,8 +12,11 @@ mod answer;
 mod auth;
 mod challenge;
 mod digest;
+mod elsewhere;
 mod error;
 mod fault;
+#[doc(hidden)]
+pub mod fuzz;
 mod origin;
 mod proxy;
 mod referrers;
@@ -26,7 +29,7 @@ mod upload;
 
 pub use auth::{Credentials, Fresh};
 pub use digest::{Digester, digest};
-pub use error::Error;
+pub use error::{Detour, Error};
 pub use fault::Fault;
 pub use origin::Scheme;
 pub use referrers::Descriptor;

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use http::Uri;
 
-use crate::Error;
+use crate::{Detour, Error};
 
 /// How it is spoken to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -33,8 +33,9 @@ impl Origin {
             "docker.io" | "index.docker.io" => "registry-1.docker.io",
             other => other,
         };
-        let (host, port) = split(registry)
-            .ok_or_else(|| Error::Protocol { what: format!("\"{registry}\" is no host name") })?;
+        let (host, port) = split(registry).ok_or_else(|| Error::Protocol {
+            what: format!("\"{registry}\" is no host name").into(),
+        })?;
         let scheme = if plain || is_loopback(host) { Scheme::Http } else { Scheme::Https };
         let port = port.unwrap_or(default_port(scheme));
         Ok(Self { scheme, host: host.to_owned(), port })
@@ -47,6 +48,9 @@ impl Origin {
             "https" => Scheme::Https,
             _ => return None,
         };
+        if uri.authority()?.as_str().contains('@') {
+            return None;
+        }
         let host = uri.host()?.trim_start_matches('[').trim_end_matches(']').to_owned();
         Some(Self { scheme, host, port: uri.port_u16().unwrap_or(default_port(scheme)) })
     }
@@ -59,7 +63,7 @@ impl Origin {
     }
 
     /// Follows a Location: a path, or a whole URL. A registry behind a proxy that ends TLS may
-    /// name itself with plain HTTP, which is never followed.
+    /// name itself with plain HTTP: then it is spoken to as before.
     pub(crate) fn follow(&self, location: &str) -> Option<(Self, String)> {
         let uri: Uri = location.parse().ok()?;
         let path = uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
@@ -67,11 +71,67 @@ impl Origin {
             return path.starts_with('/').then(|| (self.clone(), path));
         }
         let mut to = Self::of(&uri)?;
-        if to.host == self.host && self.scheme == Scheme::Https && to.scheme == Scheme::Http {
-            to = self.clone();
+        if to.host.eq_ignore_ascii_case(&self.host) {
+            if self.scheme == Scheme::Https && to.scheme == Scheme::Http {
+                return Some((self.clone(), path));
+            }
+            to.host.clone_from(&self.host);
         }
         Some((to, path))
     }
+}
+
+/// Where a registry sends a request on.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub(crate) origin: Origin,
+    /// Path and query.
+    pub(crate) path: String,
+    /// For errors: a query holds a permission, and goes.
+    shown: String,
+}
+
+impl Place {
+    /// The place that a Location names.
+    ///
+    /// # Errors
+    /// When it is no HTTP URL, or would end TLS.
+    pub(crate) fn of(origin: &Origin, location: &str) -> Result<Self, Error> {
+        let what =
+            || Error::Protocol { what: format!("the Location \"{}\"", shown(location)).into() };
+        let (to, path) = origin.follow(location).ok_or_else(what)?;
+        let place = Self { origin: to, path, shown: shown(location).to_owned() };
+        if origin.scheme == Scheme::Https && place.origin.scheme == Scheme::Http {
+            return Err(place.elsewhere(origin, "a request", Detour::Plain, ", without TLS"));
+        }
+        Ok(place)
+    }
+
+    /// The error of not going there.
+    pub(crate) fn elsewhere(
+        &self,
+        registry: &Origin,
+        what: &str,
+        detour: Detour,
+        why: &'static str,
+    ) -> Error {
+        Error::Elsewhere {
+            registry: registry.to_string().into(),
+            what: what.into(),
+            to: self.shown.as_str().into(),
+            detour,
+            why,
+        }
+    }
+}
+
+/// An address without what may be a secret: a login, a query.
+pub(crate) fn shown(location: &str) -> &str {
+    let end = location.find(['?', '#']).unwrap_or(location.len());
+    let bare = &location[..end];
+    let authority = bare.split_once("://").map_or("", |(_, rest)| rest);
+    let authority = authority.split('/').next().unwrap_or_default();
+    if authority.contains('@') { "an address with a login" } else { bare }
 }
 
 impl fmt::Display for Origin {
@@ -138,5 +198,31 @@ mod tests {
         assert_eq!(follow("http://r.example/v2/x").unwrap(), "Https r.example /v2/x");
         assert_eq!(follow("https://s3.example:8443/y?z").unwrap(), "Https s3.example:8443 /y?z");
         assert_eq!(follow("ftp://r.example/x"), None);
+        assert_eq!(follow("https://user:pw@r.example/x"), None);
+    }
+
+    #[test]
+    fn a_place_is_named_without_its_secrets() {
+        let origin = Origin::of_registry("r.example", false).unwrap();
+        let place = Place::of(&origin, "https://s3.example/y?X-Amz-Signature=secret").unwrap();
+        let error = place.elsewhere(&origin, "an upload", Detour::Host, ", which is another host");
+        assert_eq!(
+            error.to_string(),
+            "the registry r.example sends an upload to https://s3.example/y, which is another host"
+        );
+        let error = Place::of(&origin, "http://evil.example/x").unwrap_err();
+        assert!(error.to_string().ends_with("http://evil.example/x, without TLS"), "{error}");
+        let error = Place::of(&origin, "https://user:hunter2@r.example/x").unwrap_err();
+        assert!(!error.to_string().contains("hunter2"), "{error}");
+    }
+
+    #[test]
+    fn a_port_that_was_forgotten_is_another_place() {
+        let origin = Origin::of_registry("r.example:5443", false).unwrap();
+        let follow = |location: &str| origin.follow(location).unwrap().0.authority();
+        assert_eq!(follow("https://R.example:5443/x"), "r.example:5443");
+        assert_eq!(follow("http://r.example:5443/x"), "r.example:5443");
+        assert_eq!(follow("https://r.example/x"), "r.example");
+        assert_eq!(follow("http://r.example/x"), "r.example:5443");
     }
 }

@@ -7,11 +7,12 @@ use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, LOCATION};
 use http::{Method, StatusCode};
 use rand::RngExt as _;
+use slipway_release::{is_digest, is_repository, is_tag};
 
 use crate::answer::Answer;
 use crate::auth::{Credentials, Fresh, Login};
 use crate::error::Error;
-use crate::origin::Origin;
+use crate::origin::{Origin, Place};
 use crate::proxy::Proxies;
 use crate::transport::{Call, Transport, query};
 use crate::upload::Upload;
@@ -97,9 +98,12 @@ impl Repository {
     /// [`Error::Protocol`] when the host is no host name.
     pub fn new(host: &str, name: &str, options: Options) -> Result<Self, Error> {
         let origin = Origin::of_registry(host, options.plain_http)?;
+        if !is_repository(name) {
+            return Err(Error::Protocol { what: "the repository's name is none".into() });
+        }
         let proxies = Proxies::read(|name| std::env::var(name).ok());
         let login = Login::new(options.credentials, name, options.fresh);
-        let transport = Transport::new(proxies);
+        let transport = Transport::new(origin.clone(), proxies);
         let answered = AtomicBool::new(false);
         let shared = Shared { origin, name: name.to_owned(), login, transport, answered };
         Ok(Self { shared: Arc::new(shared) })
@@ -123,7 +127,7 @@ impl Repository {
         }
         let answer = answer.good(&self.registry(), &format!("to tell of {reference}"))?;
         match answer.header(CONTENT_DIGEST) {
-            Some(digest) => Ok(Some(digest.to_owned())),
+            Some(digest) => Ok(Some(checked(digest)?.to_owned())),
             // The specification lets the header be left out.
             None => Ok(self.manifest(reference).await?.map(|manifest| manifest.digest)),
         }
@@ -142,7 +146,8 @@ impl Repository {
         let answer = answer.good(&self.registry(), &format!("to give {reference}"))?;
         let found = digest(&answer.body);
         if reference.contains(':') && found != reference {
-            return Err(Error::Protocol { what: format!("{reference} has the digest {found}") });
+            let what = format!("{reference} has the digest {found}").into();
+            return Err(Error::Protocol { what });
         }
         let media_type = answer.header(CONTENT_TYPE).unwrap_or(MediaType::DOCKER_MANIFEST);
         let media_type = media_type.split(';').next().unwrap_or_default().trim().to_owned();
@@ -150,8 +155,18 @@ impl Repository {
     }
 
     fn manifest_call(&self, method: Method, reference: &str) -> Result<Call, Error> {
-        let path = format!("/v2/{}/manifests/{reference}", self.shared.name);
-        Call::new(method, path).header(ACCEPT, &MANIFESTS.join(", "))
+        Call::new(method, self.manifest_path(reference)?).header(ACCEPT, &MANIFESTS.join(", "))
+    }
+
+    fn manifest_path(&self, reference: &str) -> Result<String, Error> {
+        if !is_tag(reference) {
+            checked(reference)?;
+        }
+        Ok(format!("/v2/{}/manifests/{reference}", self.shared.name))
+    }
+
+    fn blob_path(&self, digest: &str) -> Result<String, Error> {
+        Ok(format!("/v2/{}/blobs/{}", self.shared.name, checked(digest)?))
     }
 
     /// Puts a manifest under a tag or its digest.
@@ -184,8 +199,7 @@ impl Repository {
     /// # Errors
     /// As [`Self::manifest_digest`].
     pub async fn blob_size(&self, digest: &str) -> Result<Option<u64>, Error> {
-        let path = format!("/v2/{}/blobs/{digest}", self.shared.name);
-        let answer = self.call(&Call::new(Method::HEAD, path)).await?;
+        let answer = self.call(&Call::new(Method::HEAD, self.blob_path(digest)?)).await?;
         match answer.status {
             StatusCode::NOT_FOUND => Ok(None),
             // Some registries send whoever asks to their storage; that they do is answer enough.
@@ -203,22 +217,24 @@ impl Repository {
     /// # Errors
     /// As [`Self::manifest_digest`], or a body that is not what its digest says.
     pub async fn blob(&self, of: &str) -> Result<Option<Bytes>, Error> {
-        let path = format!("/v2/{}/blobs/{of}", self.shared.name);
-        let mut answer = self.call(&Call::new(Method::GET, path)).await?;
+        let mut answer = self.call(&Call::new(Method::GET, self.blob_path(of)?)).await?;
         if answer.status.is_redirection()
-            && let Some((origin, path)) =
-                answer.header(LOCATION).and_then(|location| self.shared.origin.follow(location))
+            && let Some(location) = answer.header(LOCATION)
         {
             // To the storage behind it, whose address holds its own permission.
-            let call = Call::new(Method::GET, path);
-            answer = self.shared.transport.send(&origin, &call, None).await?;
+            let place = Place::of(&self.shared.origin, location)?;
+            let call = Call::new(Method::GET, place.path.clone());
+            answer = self.shared.transport.send(&place.origin, &call, None).await?;
+            if !answer.status.is_success() && answer.status != StatusCode::NOT_FOUND {
+                return Err(answer.refusal(&place.origin.to_string(), &format!("to give {of}")));
+            }
         }
         if answer.status == StatusCode::NOT_FOUND {
             return Ok(None);
         }
         let answer = answer.good(&self.registry(), &format!("to give {of}"))?;
         if digest(&answer.body) != of {
-            return Err(Error::Protocol { what: format!("{of} has another digest") });
+            return Err(Error::Protocol { what: format!("{of} has another digest").into() });
         }
         Ok(Some(answer.body))
     }
@@ -229,7 +245,7 @@ impl Repository {
     /// # Errors
     /// As [`Self::manifest_digest`].
     pub async fn mount(&self, digest: &str, from: &str) -> Result<bool, Error> {
-        let query = query([("mount", digest), ("from", from)]);
+        let query = query([("mount", checked(digest)?), ("from", from)]);
         let path = format!("/v2/{}/blobs/uploads/?{query}", self.shared.name);
         let answer = self.call(&Call::new(Method::POST, path)).await?;
         if answer.status == StatusCode::ACCEPTED {
@@ -268,7 +284,7 @@ impl Repository {
         let answer = self.call(&Call::new(Method::POST, path)).await?;
         let answer = answer.good(&self.registry(), "an upload")?;
         let location = answer.header(LOCATION).ok_or_else(|| Error::Protocol {
-            what: "an upload that was begun has no Location".to_owned(),
+            what: "an upload that was begun has no Location".into(),
         })?;
         Upload::at(self, location)
     }
@@ -283,11 +299,10 @@ impl Repository {
 
     /// Makes a request of the registry's own origin, again where that may help.
     pub(crate) async fn call(&self, call: &Call) -> Result<Answer, Error> {
-        let origin = self.shared.origin.clone();
         let mut tries = 0;
         loop {
             tries += 1;
-            let (error, asked) = match self.once(&origin, call).await {
+            let (error, asked) = match self.once(call).await {
                 Ok(answer) => {
                     let refusal = answer.refusal(&self.registry(), "a request");
                     let fine = answer.status.is_success() || answer.status.is_redirection();
@@ -317,13 +332,10 @@ impl Repository {
         tokio::time::sleep(retry::wait(tries, asked, share)).await;
     }
 
-    /// Makes a request once, logging in as far as it is asked for. Credentials are for the registry's
-    /// own origin only.
-    pub(crate) async fn once(&self, origin: &Origin, call: &Call) -> Result<Answer, Error> {
+    /// Makes a request once, logging in as far as it is asked for.
+    pub(crate) async fn once(&self, call: &Call) -> Result<Answer, Error> {
         let shared = &*self.shared;
-        if *origin != shared.origin {
-            return shared.transport.send(origin, call, None).await;
-        }
+        let origin = &shared.origin;
         let mut logins = 0;
         loop {
             let authorization = shared.login.authorization();
@@ -339,6 +351,14 @@ impl Repository {
             }
         }
     }
+}
+
+/// The digest, if it is one: it becomes part of a path, wherever it is from.
+fn checked(digest: &str) -> Result<&str, Error> {
+    if is_digest(digest) {
+        return Ok(digest);
+    }
+    Err(Error::Protocol { what: "a digest is none".into() })
 }
 
 /// Amazon ECR answers an expired token with 403.

@@ -10,14 +10,14 @@ pub(crate) const TRIES: u32 = 5;
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 
 /// No registry is waited for longer than this, whatever it asks for.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
+pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// The wait after try `n`, counted from 1, for a random `share` in 0..1: what the registry asked for
 /// and a bit, so that many that were told the same do not come back together, or a share of a
 /// doubling time ("full jitter").
 pub(crate) fn wait(n: u32, asked: Option<Duration>, share: f64) -> Duration {
     let wait = match asked {
-        Some(asked) => asked + FIRST_WAIT.mul_f64(share),
+        Some(asked) => asked.saturating_add(FIRST_WAIT.mul_f64(share)),
         None => FIRST_WAIT.saturating_mul(1 << (n - 1).min(6)).mul_f64(share),
     };
     wait.min(LONGEST_WAIT)
@@ -50,7 +50,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn waits_are_at_least_what_was_asked_and_bounded(n in 1u32..50, asked in proptest::option::of(0u64..200), share in 0.0..1.0f64) {
+        fn waits_are_at_least_what_was_asked_and_bounded(n in 1u32..50, asked in proptest::option::of(prop_oneof![0u64..200, Just(u64::MAX)]), share in 0.0..1.0f64) {
             let asked = asked.map(Duration::from_secs);
             let wait = wait(n, asked, share);
             prop_assert!(wait <= LONGEST_WAIT);

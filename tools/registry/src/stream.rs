@@ -1,6 +1,7 @@
 //! Opening a byte stream to a registry: directly or through a proxy, plain or with TLS.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,11 +10,12 @@ use base64::engine::general_purpose::STANDARD;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use crate::Error;
+use crate::elsewhere::Reach;
 use crate::origin::{Origin, Scheme};
 use crate::proxy::Proxy;
 
@@ -28,23 +30,35 @@ pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
+/// What the address of a place has to be that a registry named.
+#[derive(Clone, Copy)]
+pub(crate) struct Bound<'a> {
+    /// Who named it.
+    pub(crate) registry: &'a Origin,
+    /// How far inside it may be.
+    pub(crate) most: Reach,
+}
+
 /// Connects, through the proxy if there is one, and does the TLS handshake if the origin wants it.
+/// Answers also how far inside the address is; none behind a proxy, which looks names up itself.
 pub(crate) async fn open(
     origin: &Origin,
     proxy: Option<&Proxy>,
+    bound: Option<Bound<'_>>,
     tls: impl FnOnce() -> Result<Arc<ClientConfig>, String>,
-) -> Result<Box<dyn Stream>, Error> {
+) -> Result<(Box<dyn Stream>, Option<Reach>), Error> {
     let opening = async {
-        let tcp = connect(origin, proxy).await?;
+        let (tcp, reach) = connect(origin, proxy, bound).await?;
         if origin.scheme == Scheme::Http {
-            return Ok(Box::new(tcp) as Box<dyn Stream>);
+            return Ok((Box::new(tcp) as Box<dyn Stream>, reach));
         }
-        let fail = |why: String| Error::Tls { registry: origin.to_string(), why };
+        let fail =
+            |why: String| Error::Tls { registry: origin.to_string().into(), why: why.into() };
         let name = ServerName::try_from(origin.host.clone())
             .map_err(|_| fail("the host is not a name that a certificate can have".to_owned()))?;
         let connector = TlsConnector::from(tls().map_err(fail)?);
         match connector.connect(name, tcp).await {
-            Ok(stream) => Ok(Box::new(stream) as Box<dyn Stream>),
+            Ok(stream) => Ok((Box::new(stream) as Box<dyn Stream>, reach)),
             Err(error) => Err(handshake(origin, &error)),
         }
     };
@@ -54,23 +68,61 @@ pub(crate) async fn open(
     }
 }
 
-async fn connect(origin: &Origin, proxy: Option<&Proxy>) -> Result<TcpStream, Error> {
-    let (host, port) = match proxy {
-        Some(proxy) => (proxy.host.as_str(), proxy.port),
-        None => (origin.host.as_str(), origin.port),
+async fn connect(
+    origin: &Origin,
+    proxy: Option<&Proxy>,
+    bound: Option<Bound<'_>>,
+) -> Result<(TcpStream, Option<Reach>), Error> {
+    let Some(proxy) = proxy else {
+        let stream = direct(origin, bound).await?;
+        let reach = stream.peer_addr().ok().map(|address| Reach::of(address.ip()));
+        return Ok((stream, reach));
     };
-    let by = || proxy.map(|proxy| format!(" (by the proxy {})", proxy.host)).unwrap_or_default();
-    let mut stream = TcpStream::connect((host, port))
-        .await
-        .map_err(|error| unreachable(origin, format!("{}{}", reason(&error), by())))?;
-    // Requests are written whole; waiting for more would only delay them.
-    let _ = stream.set_nodelay(true);
-    if let Some(proxy) = proxy {
-        tunnel(&mut stream, origin, proxy)
-            .await
-            .map_err(|why| unreachable(origin, format!("{why}{}", by())))?;
+    let by = |why: String| unreachable(origin, format!("{why} (by the proxy {})", proxy.host));
+    if let (Some(bound), Ok(address)) = (bound, origin.host.parse()) {
+        bound.admit(origin, address)?;
     }
-    Ok(stream)
+    let connected = TcpStream::connect((proxy.host.as_str(), proxy.port)).await;
+    let mut stream = connected.map_err(|error| by(reason(&error)))?;
+    let _ = stream.set_nodelay(true);
+    tunnel(&mut stream, origin, proxy).await.map_err(by)?;
+    Ok((stream, None))
+}
+
+/// Connects to the first address that answers. A bound is that of each address, not of the name, which
+/// may lead anywhere.
+async fn direct(origin: &Origin, bound: Option<Bound<'_>>) -> Result<TcpStream, Error> {
+    let failed = |error: &io::Error| unreachable(origin, reason(error));
+    let found = lookup_host((origin.host.as_str(), origin.port)).await;
+    let mut last = unreachable(origin, "its name has no address".to_owned());
+    for address in found.map_err(|error| failed(&error))? {
+        if let Some(bound) = bound {
+            bound.admit(origin, address.ip())?;
+        }
+        match TcpStream::connect(address).await {
+            Ok(stream) => {
+                // Requests are written whole; waiting for more would only delay them.
+                let _ = stream.set_nodelay(true);
+                return Ok(stream);
+            }
+            Err(error) => last = failed(&error),
+        }
+    }
+    Err(last)
+}
+
+impl Bound<'_> {
+    fn admit(&self, origin: &Origin, address: IpAddr) -> Result<(), Error> {
+        let reach = Reach::of(address);
+        if reach <= self.most {
+            return Ok(());
+        }
+        Err(Error::Inside {
+            registry: self.registry.to_string().into(),
+            to: origin.to_string().into(),
+            reach: reach.words(),
+        })
+    }
 }
 
 /// Asks the proxy for a tunnel (RFC 9110, section 9.3.6), for plain HTTP as well: so the proxy sees
@@ -106,15 +158,17 @@ fn handshake(origin: &Origin, error: &io::Error) -> Error {
     match tls {
         // What answers here in plain text is taken for a broken record.
         Some(rustls::Error::InvalidMessage(_)) => {
-            Error::Tls { registry: origin.to_string(), why: "it does not speak TLS".to_owned() }
+            Error::Tls { registry: origin.to_string().into(), why: "it does not speak TLS".into() }
         }
-        Some(tls) => Error::Tls { registry: origin.to_string(), why: tls.to_string() },
+        Some(tls) => {
+            Error::Tls { registry: origin.to_string().into(), why: tls.to_string().into() }
+        }
         None => unreachable(origin, reason(error)),
     }
 }
 
 fn unreachable(origin: &Origin, why: String) -> Error {
-    Error::Unreachable { registry: origin.to_string(), why }
+    Error::Unreachable { registry: origin.to_string().into(), why: why.into() }
 }
 
 /// The reason without the `(os error 2)` that Rust appends, in small letters.

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use rustls::ClientConfig;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use slipway_untrusted::file;
+use slipway_untrusted::limit::CERTIFICATES;
 
 /// The client's side of TLS towards this registry, `host[:port]`.
 pub(crate) fn config(registry: &str) -> Result<Arc<ClientConfig>, String> {
@@ -34,15 +36,21 @@ fn of_host(
     registry: &str,
 ) -> Result<Vec<CertificateDer<'static>>, String> {
     let mut found = Vec::new();
+    // What a registry names may be no host; a directory of its own it has not.
+    if registry.starts_with('.') || registry.contains('/') {
+        return Ok(found);
+    }
     for directory in directories {
         let Ok(entries) = std::fs::read_dir(directory.join(registry)) else { continue };
         for path in entries.flatten().map(|entry| entry.path()) {
             if path.extension().is_some_and(|extension| extension == "crt") {
-                let read = CertificateDer::pem_file_iter(&path).and_then(Iterator::collect);
-                let mut read: Vec<_> = read.map_err(|error| {
+                let cannot = |error: String| {
                     format!("the certificates in {} cannot be read: {error}", path.display())
-                })?;
-                found.append(&mut read);
+                };
+                let pem = file::read(&path, &CERTIFICATES);
+                let pem = pem.map_err(|error| cannot(error.to_string()))?;
+                let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+                found.append(&mut read.map_err(|error| cannot(error.to_string()))?);
             }
         }
     }

@@ -7,8 +7,8 @@ use http::Method;
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName, LOCATION, RANGE};
 
 use crate::answer::Answer;
-use crate::error::Error;
-use crate::origin::Origin;
+use crate::error::{Detour, Error};
+use crate::origin::{Origin, Place};
 use crate::repository::Repository;
 use crate::retry;
 use crate::transport::{Call, query};
@@ -23,7 +23,6 @@ const PART_MAX: usize = 20 * 1024 * 1024;
 /// An upload that was begun.
 pub struct Upload {
     repository: Repository,
-    origin: Origin,
     path: String,
     sent: u64,
     part: usize,
@@ -31,8 +30,8 @@ pub struct Upload {
 
 impl Upload {
     pub(crate) fn at(repository: &Repository, location: &str) -> Result<Self, Error> {
-        let (origin, path) = follow(repository.origin(), location)?;
-        Ok(Self { repository: repository.clone(), origin, path, sent: 0, part: PART })
+        let path = follow(repository.origin(), location)?;
+        Ok(Self { repository: repository.clone(), path, sent: 0, part: PART })
     }
 
     /// How large a part has to be at least, but for the last one.
@@ -65,7 +64,7 @@ impl Upload {
             // What of it has arrived is only known to the registry.
             self.sent = self.arrived().await.map_err(|_| error)?;
             if self.sent < begin || self.sent > end {
-                return Err(Error::UploadLost { registry: self.repository.registry() });
+                return Err(Error::UploadLost { registry: self.repository.registry().into() });
             }
         }
         Ok(())
@@ -80,7 +79,7 @@ impl Upload {
             .and_then(|call| call.header(CONTENT_LENGTH, &body.len().to_string()))
             .map_err(|error| (error, None))?
             .body(body);
-        let answer = self.repository.once(&self.origin, &call).await;
+        let answer = self.repository.once(&call).await;
         let answer = answer.map_err(|error| (error, None))?;
         if !answer.status.is_success() {
             let asked = answer.retry_after();
@@ -98,13 +97,14 @@ impl Upload {
         let answer = answer.good(&self.repository.registry(), "to tell of an upload")?;
         self.moved(&answer)?;
         let range = answer.header(RANGE).unwrap_or("0-0");
-        arrived(range).ok_or_else(|| Error::Protocol { what: format!("the range \"{range}\"") })
+        arrived(range)
+            .ok_or_else(|| Error::Protocol { what: format!("the range \"{range}\"").into() })
     }
 
     /// Each answer tells where the next request has to go.
     fn moved(&mut self, answer: &Answer) -> Result<(), Error> {
         if let Some(location) = answer.header(LOCATION) {
-            (self.origin, self.path) = follow(self.repository.origin(), location)?;
+            self.path = follow(self.repository.origin(), location)?;
         }
         let least = answer.header(MIN_LENGTH).and_then(|least| least.parse().ok());
         self.part = self.part.max(least.unwrap_or(0)).min(PART_MAX);
@@ -140,7 +140,7 @@ impl Upload {
             .and_then(|call| call.header(CONTENT_LENGTH, &body.len().to_string()))
             .map_err(|error| (error, None))?
             .body(body);
-        let (error, asked) = match self.repository.once(&self.origin, &call).await {
+        let (error, asked) = match self.repository.once(&call).await {
             Ok(answer) if answer.status.is_success() => return Ok(()),
             Ok(answer) => {
                 let asked = answer.retry_after();
@@ -158,21 +158,32 @@ impl Upload {
     /// Gives the upload up, as far as the registry lets it.
     pub(crate) async fn abandon(self) {
         let call = Call::new(Method::DELETE, self.path);
-        let _ = self.repository.once(&self.origin, &call).await;
+        let _ = self.repository.once(&call).await;
     }
 }
 
-fn follow(origin: &Origin, location: &str) -> Result<(Origin, String), Error> {
-    let what = || Error::Protocol { what: format!("the Location \"{location}\"") };
-    origin.follow(location).ok_or_else(what)
+/// Where the upload goes on: at the registry itself, to which layers and credentials are sent.
+fn follow(origin: &Origin, location: &str) -> Result<String, Error> {
+    let place = Place::of(origin, location)?;
+    if place.origin == *origin {
+        return Ok(place.path);
+    }
+    let (detour, why) = if place.origin.host != origin.host {
+        (Detour::Host, ", which is another host")
+    } else if place.origin.scheme != origin.scheme {
+        (Detour::Scheme, ", which speaks TLS")
+    } else {
+        (Detour::Port, ", which is another port")
+    };
+    Err(place.elsewhere(origin, "an upload", detour, why))
 }
 
 /// How many bytes `0-N` means: the last one's number is told. A registry that has nothing yet says
 /// `0-0`, which would also be one byte; an upload never has one byte only.
-fn arrived(range: &str) -> Option<u64> {
+pub(crate) fn arrived(range: &str) -> Option<u64> {
     let (_, last) = range.trim_start_matches("bytes=").split_once('-')?;
     let last: u64 = last.trim().parse().ok()?;
-    Some(if last == 0 { 0 } else { last + 1 })
+    if last == 0 { Some(0) } else { last.checked_add(1) }
 }
 
 #[cfg(test)]
@@ -185,5 +196,6 @@ mod tests {
         assert_eq!(arrived("0-99"), Some(100));
         assert_eq!(arrived("bytes=0-99"), Some(100));
         assert_eq!(arrived("x"), None);
+        assert_eq!(arrived(&format!("0-{}", u64::MAX)), None);
     }
 }

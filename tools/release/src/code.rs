@@ -1,5 +1,9 @@
 //! Exit codes and error codes, named in one place.
 
+mod subject;
+
+pub use subject::speaks_of_the_release;
+
 /// The exit codes, the same for all tools.
 pub mod exit {
     /// Done.
@@ -100,7 +104,7 @@ codes! {
     BuildSecretMissing "build_secret_missing" FAILED,
     /// A step of the build failed.
     BuildFailed "build_failed" FAILED,
-    /// The image of a FROM line cannot be had.
+    /// The image of a FROM line, or the Dockerfile's frontend, cannot be had from a registry that answers.
     BaseImageUnavailable "base_image_unavailable" FAILED,
 
     /// No engine answers at the socket or address.
@@ -203,8 +207,12 @@ codes! {
     NoTarget "no_target" USAGE,
     /// A target will not become healthy by waiting, and `--fail-fast` was given.
     GivenUp "given_up" FAILED,
+    /// The deadline passed, and what kept the targets from being asked was on this side.
+    NotChecked "not_checked" DEADLINE,
     /// The command that was to run once all was healthy failed; the exit code is its own.
     CommandFailed "command_failed" FAILED,
+    /// The command that is to run once all is healthy cannot be run (exit 127 or 126).
+    CommandNotFound "command_not_found" FAILED,
 }
 
 #[cfg(test)]

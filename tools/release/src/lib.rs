@@ -10,24 +10,29 @@
 /// The five tools, in the order of the pipe.
 pub const TOOLS: [&str; 5] = ["imgbuild", "ecrlogin", "imgpush", "remote-swap", "healthwait"];
 
+mod check;
 mod code;
 mod document;
 mod expected;
 mod failure;
 mod format;
+#[doc(hidden)]
+pub mod fuzz;
 mod lock;
 mod plan;
+mod reference;
 mod schema;
 mod secret;
 mod sections;
 mod status;
 
-pub use code::{Code, exit};
+pub use code::{Code, exit, speaks_of_the_release};
 pub use document::{Document, DocumentError, SCHEMA, Section, Written};
 pub use expected::expected;
 pub use failure::Failure;
 pub use lock::{HostLock, Lock};
 pub use plan::{HostPlan, Plan, PlanStep};
+pub use reference::{ParseReferenceError, Reference, is_digest, is_image, is_repository, is_tag};
 pub use schema::{SettingsSchema, schema};
 pub use secret::Secret;
 pub use sections::{

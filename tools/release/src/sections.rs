@@ -1,15 +1,17 @@
 //! The sections of the document, one a tool, and the error that travels.
 //!
 //! All fields are optional on reading: a tool asks for what it needs and says what is missing,
-//! and people may write a document by hand.
+//! and people may write a document by hand. What names something, such as an id or a host, is checked
+//! to have its form ([`check`]).
 
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
-use crate::{Secret, Section};
+use crate::{Reference, Secret, Section, check};
 
 macro_rules! section {
     ($type:ident $name:literal) => {
@@ -24,14 +26,19 @@ macro_rules! section {
 #[serde(default)]
 pub struct Image {
     /// The image's name without registry and tag, such as `web`.
+    #[serde(deserialize_with = "check::optional::<check::Repository, _>")]
     pub name: Option<String>,
     /// The first tag: the version of the release for people.
+    #[serde(deserialize_with = "check::optional::<check::Tag, _>")]
     pub tag: Option<String>,
     /// All tags that the build was given, as `name:tag`.
+    #[serde(deserialize_with = "check::all::<check::Named, _>")]
     pub tags: Vec<String>,
     /// The image id: the digest of the image's configuration, `sha256:…`.
+    #[serde(deserialize_with = "check::optional::<check::Digest, _>")]
     pub id: Option<String>,
     /// Operating system and architecture, such as `linux/amd64` or `linux/arm64/v8`.
+    #[serde(deserialize_with = "check::optional::<check::Platform, _>")]
     pub platform: Option<String>,
     /// Size of all layers unpacked, in bytes.
     pub size_bytes: Option<u64>,
@@ -63,6 +70,7 @@ pub struct Image {
     pub build_ms: Option<u64>,
     /// What the registry already has of this revision, by digest. Nothing was built then, and there
     /// is no id.
+    #[serde(deserialize_with = "check::optional::<check::Pinned, _>")]
     pub pushed_reference: Option<String>,
 }
 section!(Image "image");
@@ -72,12 +80,16 @@ section!(Image "image");
 #[serde(default)]
 pub struct Registry {
     /// The registry's host name, with a port if it has one.
+    #[serde(deserialize_with = "check::optional::<check::Host, _>")]
     pub host: Option<String>,
     /// The AWS region, for Amazon ECR.
+    #[serde(deserialize_with = "check::optional::<check::Region, _>")]
     pub region: Option<String>,
     /// The AWS account, for Amazon ECR: twelve digits.
+    #[serde(deserialize_with = "check::optional::<check::Account, _>")]
     pub account: Option<String>,
     /// The repository that was made sure to exist.
+    #[serde(deserialize_with = "check::optional::<check::Repository, _>")]
     pub repository: Option<String>,
     /// Whether that repository was created by this run.
     pub repository_created: Option<bool>,
@@ -101,10 +113,13 @@ section!(Registry "registry");
 #[serde(default)]
 pub struct OtherRegistry {
     /// The registry's host name.
+    #[serde(deserialize_with = "check::one::<check::Host, _>")]
     pub host: String,
     /// The AWS region, for Amazon ECR.
+    #[serde(deserialize_with = "check::optional::<check::Region, _>")]
     pub region: Option<String>,
     /// The AWS account, for a private registry of Amazon ECR.
+    #[serde(deserialize_with = "check::optional::<check::Account, _>")]
     pub account: Option<String>,
     /// The user name.
     pub username: Option<String>,
@@ -156,21 +171,27 @@ pub struct RepositoryDifference {
 
 /// What imgpush pushed.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
+#[serde(default, remote = "Self")]
 pub struct Push {
     /// The repository in the registry, such as `team/web`.
+    #[serde(deserialize_with = "check::optional::<check::Repository, _>")]
     pub repository: Option<String>,
     /// The tags that name the image there.
+    #[serde(deserialize_with = "check::all::<check::Tag, _>")]
     pub tags: Vec<String>,
     /// The manifest's digest as the registry tells it, `sha256:…`.
+    #[serde(deserialize_with = "check::optional::<check::Digest, _>")]
     pub digest: Option<String>,
     /// Host, repository and digest: what is pulled and what is signed.
+    #[serde(deserialize_with = "check::optional::<check::Pinned, _>")]
     pub reference: Option<String>,
     /// The id of the image that was sent to hosts themselves; there is no digest and no reference
     /// then, and the repository is the name that it has there.
+    #[serde(deserialize_with = "check::optional::<check::Digest, _>")]
     pub image_id: Option<String>,
     /// Those hosts: `USER@HOST[:PORT]`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "check::all::<check::Login, _>")]
     pub hosts: Vec<String>,
     /// Layers that were sent.
     pub layers_uploaded: Option<u32>,
@@ -194,11 +215,48 @@ pub struct Push {
 }
 section!(Push "push");
 
+impl Serialize for Push {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Push {
+    /// All of it has to be about one image: whoever checks the digest and whoever runs the reference
+    /// must not see two.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let push = Self::deserialize(deserializer)?;
+        match push.contradiction() {
+            None => Ok(push),
+            Some(what) => Err(D::Error::custom(what)),
+        }
+    }
+}
+
+impl Push {
+    fn contradiction(&self) -> Option<&'static str> {
+        let reference: Reference = self.reference.as_ref()?.parse().ok()?;
+        if self.digest.as_deref().is_some_and(|digest| Some(digest) != reference.digest()) {
+            return Some("expected the digest of `reference` to be `digest`: they name two images");
+        }
+        // Docker Hub's repositories may be written without their first part.
+        let full = reference.repository();
+        let full = full.strip_prefix(reference.registry()).and_then(|path| path.strip_prefix('/'));
+        match self.repository.as_deref() {
+            Some(path) if path != reference.path() && Some(path) != full => {
+                Some("expected the repository of `reference` to be `repository`: they differ")
+            }
+            _ => None,
+        }
+    }
+}
+
 /// A file that is attached to the image in the registry.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Referrer {
     /// The digest of the manifest that refers to the image.
+    #[serde(deserialize_with = "check::one::<check::Digest, _>")]
     pub digest: String,
     /// The media type of the file.
     pub media_type: String,
@@ -213,14 +271,17 @@ pub struct Referrer {
 #[serde(default)]
 pub struct Deploy {
     /// The application's name on its hosts.
+    #[serde(deserialize_with = "check::optional::<check::Name, _>")]
     pub app: Option<String>,
     /// How containers were replaced: `blue-green` or `recreate`.
     pub strategy: Option<String>,
     /// Whether a new release was deployed or an earlier one brought back.
     pub kind: Option<DeployKind>,
     /// The name of this deploy: unique, and ordered by time.
+    #[serde(deserialize_with = "check::optional::<check::Name, _>")]
     pub deploy_id: Option<String>,
     /// The path that answers whether the application is healthy, such as `/health`.
+    #[serde(deserialize_with = "check::optional::<check::Path, _>")]
     pub health_path: Option<String>,
     /// What happened on each host, in the order in which they were given.
     pub hosts: Vec<HostOutcome>,
@@ -242,22 +303,33 @@ pub enum DeployKind {
 #[serde(default)]
 pub struct HostOutcome {
     /// The host as it was given.
+    #[serde(deserialize_with = "check::one::<check::Login, _>")]
     pub host: String,
-    /// Where the application answers, if it publishes a port: `http://…`, `https://…`, or `tcp://…`
-    /// where a connection is all that can be asked for.
+    /// Where the application answers, if it publishes a port that others can reach: `http://…`,
+    /// `https://…`, or `tcp://…` where a connection is all that can be asked for.
+    #[serde(deserialize_with = "check::optional::<check::Url, _>")]
     pub url: Option<String>,
+    /// Where it answers on the host itself, if it publishes its port on the loopback address only.
+    #[serde(deserialize_with = "check::optional::<check::Url, _>")]
+    pub local_url: Option<String>,
     /// By what its health was told: `http`, `https`, `tcp`, `container` (its HEALTHCHECK), or `none`,
     /// where it only had to stay up. With `none` there is no URL and nothing to ask.
+    #[serde(deserialize_with = "check::optional::<check::Name, _>")]
     pub health: Option<String>,
     /// The name of the new container.
+    #[serde(deserialize_with = "check::optional::<check::Name, _>")]
     pub container: Option<String>,
     /// The id of the new container.
+    #[serde(deserialize_with = "check::optional::<check::Name, _>")]
     pub container_id: Option<String>,
     /// The reference that was started, by digest.
+    #[serde(deserialize_with = "check::optional::<check::EngineImage, _>")]
     pub reference: Option<String>,
     /// The reference that served before, if there was one.
+    #[serde(deserialize_with = "check::optional::<check::EngineImage, _>")]
     pub previous: Option<String>,
     /// The deploy that had put that there.
+    #[serde(deserialize_with = "check::optional::<check::Name, _>")]
     pub previous_deploy_id: Option<String>,
     /// How long nothing served, in milliseconds: from the stop of the old container to the first
     /// good answer of the new one, or of the old one put back.
@@ -329,8 +401,10 @@ pub struct HealthCommand {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct HealthTarget {
-    /// The target.
+    /// The target, without user and password.
     pub url: String,
+    /// The host that it was reached through, if it was its own deploy host: `USER@HOST`.
+    pub via: Option<String>,
     /// Whether it met the conditions in the end.
     pub healthy: bool,
     /// How many times it was asked.

@@ -4,17 +4,13 @@ use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use futures_util::future::try_join_all;
-use futures_util::{StreamExt, pin_mut};
-use slipway_engine::bollard::models::{
-    ContainerCreateBody, ContainerSummary, ContainerUpdateBody, PortSummaryTypeEnum,
-};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use slipway_engine::bollard::models::{ContainerCreateBody, ContainerUpdateBody};
 use slipway_engine::bollard::query_parameters::{
-    CreateContainerOptions, InspectContainerOptions, KillContainerOptions, ListContainersOptions,
-    ListImagesOptions, LogsOptions, RemoveContainerOptions, RemoveImageOptions,
+    CreateContainerOptions, KillContainerOptions, RemoveContainerOptions, RemoveImageOptions,
     StartContainerOptions, StopContainerOptions,
 };
-use slipway_engine::{Error, LayerState};
+use slipway_engine::{Error, LayerState, ListedContainer};
 
 use crate::body;
 use crate::container::{Container, label};
@@ -42,6 +38,13 @@ const REMOVE_IMAGE: Duration = Duration::from_secs(120);
 /// Bytes of a log that are read: a line can be of any length.
 const LOG_BYTES: usize = 256 * 1024;
 
+/// Containers of one application that are looked at, and how many of them at once.
+const CONTAINERS: usize = 1000;
+const LOOKING: usize = 16;
+
+/// Layers of an image that are counted while it is pulled; engines take 128.
+const LAYERS: usize = 1024;
+
 /// The engine's answer to a start of what runs and to a stop of what is stopped.
 const NOT_MODIFIED: u16 = 304;
 
@@ -57,26 +60,25 @@ fn done(
 
 impl Host for Remote {
     async fn containers(&self, app: &str) -> Result<Vec<Container>> {
-        let filters = HashMap::from([("label".to_owned(), vec![format!("{}={app}", label::APP)])]);
-        let ids = self
+        let label = format!("{}={app}", label::APP);
+        let found = self
             .call("listing the containers", QUICK, async |engine| {
-                let options = ListContainersOptions {
-                    all: true,
-                    filters: Some(filters.clone()),
-                    ..ListContainersOptions::default()
-                };
-                let found = engine.docker().list_containers(Some(options)).await?;
-                Ok(found.into_iter().filter_map(|one| one.id).collect::<Vec<_>>())
+                let found = engine.containers(true, Some(&label)).await?;
+                if found.len() > CONTAINERS {
+                    let what = format!("more than {CONTAINERS} containers of one application");
+                    return Err(Error::Protocol { what });
+                }
+                Ok(found)
             })
             .await?;
-        let seen = try_join_all(ids.iter().map(|id| self.inspect(id))).await?;
+        let seen = stream::iter(&found).map(|one| self.inspect(&one.id)).buffered(LOOKING);
+        let seen: Vec<Option<Container>> = seen.try_collect().await?;
         Ok(seen.into_iter().flatten().collect())
     }
 
     async fn holders(&self) -> Result<Vec<Holder>> {
         self.call("listing the ports", QUICK, async |engine| {
-            let found = engine.docker().list_containers(None::<ListContainersOptions>).await?;
-            Ok(found.into_iter().filter_map(holder).collect())
+            Ok(engine.containers(false, None).await?.into_iter().filter_map(holder).collect())
         })
         .await
     }
@@ -133,9 +135,9 @@ impl Host for Remote {
 
     async fn image_names(&self) -> Result<HashMap<String, String>> {
         self.call("listing the images", QUICK, async |engine| {
-            let found = engine.docker().list_images(None::<ListImagesOptions>).await?;
-            let names = found.into_iter().flat_map(|one| {
-                let names = one.repo_digests.into_iter().chain([one.id.clone()]);
+            let names = engine.images().await?.into_iter().flat_map(|one| {
+                let names =
+                    one.repo_digests.unwrap_or_default().into_iter().chain([one.id.clone()]);
                 names.map(move |name| (name, one.id.clone())).collect::<Vec<_>>()
             });
             Ok(names.collect())
@@ -145,9 +147,8 @@ impl Host for Remote {
 
     async fn images_in_use(&self) -> Result<HashSet<String>> {
         self.call("listing what uses images", QUICK, async |engine| {
-            let options = ListContainersOptions { all: true, ..ListContainersOptions::default() };
-            let found = engine.docker().list_containers(Some(options)).await?;
-            Ok(found.into_iter().filter_map(|one| one.image_id).collect())
+            let found = engine.containers(true, None).await?;
+            Ok(found.into_iter().map(|one| one.image_id).collect())
         })
         .await
     }
@@ -184,8 +185,11 @@ impl Host for Remote {
         self.once("the pull", job.waits.pull_timeout, async |engine| {
             let (mut all, mut here) = (HashSet::new(), HashSet::new());
             let pulled = engine.pull(&job.reference, None, job.auth.as_ref(), |step| {
-                all.insert(step.layer.to_owned());
-                if matches!(step.state, LayerState::Done | LayerState::Exists) {
+                if all.len() < LAYERS {
+                    all.insert(step.layer.to_owned());
+                }
+                let done = matches!(step.state, LayerState::Done | LayerState::Exists);
+                if done && all.contains(step.layer) {
                     here.insert(step.layer.to_owned());
                 }
                 progress(format!("{} of {} layers", here.len(), all.len()));
@@ -208,8 +212,7 @@ impl Host for Remote {
 
     async fn inspect(&self, id: &str) -> Result<Option<Container>> {
         self.call("looking at the container", QUICK, async |engine| {
-            let seen = engine.docker().inspect_container(id, None::<InspectContainerOptions>).await;
-            match seen.map_err(Error::from) {
+            match engine.inspect_container(id).await {
                 Ok(seen) => Ok(Some(Container::from_engine(seen))),
                 Err(Error::NotFound { .. }) => Ok(None),
                 Err(error) => Err(error),
@@ -222,6 +225,10 @@ impl Host for Remote {
         let wait = u64::try_from(order.seconds()).unwrap_or_default();
         let limit = Duration::from_secs(wait) + STOP_SLACK + START;
         self.order(order, limit, begun).await
+    }
+
+    fn no_orders(&self) -> Option<String> {
+        self.refused_orders()
     }
 
     async fn start(&self, id: &str) -> Result<()> {
@@ -280,36 +287,26 @@ impl Host for Remote {
 
     async fn log(&self, id: &str, lines: usize) -> Result<Vec<String>> {
         self.call("reading the log", QUICK, async |engine| {
-            let options = LogsOptions {
-                stdout: true,
-                stderr: true,
-                tail: lines.to_string(),
-                ..LogsOptions::default()
-            };
-            let stream = engine.docker().logs(id, Some(options));
-            pin_mut!(stream);
+            let mut log = engine.logs(id, Some(lines), false).await?;
             let mut text = Vec::new();
-            while let Some(chunk) = stream.next().await {
-                let chunk = chunk?;
-                text.extend_from_slice(chunk.as_ref());
+            while let Some(piece) = log.next().await {
+                text.extend_from_slice(&piece?);
                 if text.len() > LOG_BYTES {
                     break;
                 }
             }
-            Ok(String::from_utf8_lossy(&text).lines().map(str::to_owned).collect())
+            // More lines than were asked for are none of this log.
+            Ok(String::from_utf8_lossy(&text).lines().take(lines).map(str::to_owned).collect())
         })
         .await
     }
 
     async fn follow(&self, id: &str, each: &mut dyn FnMut(String)) -> Result<()> {
         self.once("following the log", Duration::MAX, async |engine| {
-            let options =
-                LogsOptions { follow: true, stdout: true, stderr: true, ..LogsOptions::default() };
-            let stream = engine.docker().logs(id, Some(options));
-            pin_mut!(stream);
+            let mut log = engine.logs(id, None, true).await?;
             let mut lines = Lines::default();
-            while let Some(chunk) = stream.next().await {
-                lines.push(chunk?.as_ref(), each);
+            while let Some(piece) = log.next().await {
+                lines.push(&piece?, each);
             }
             lines.end(each);
             Ok(())
@@ -332,14 +329,14 @@ impl Host for Remote {
     }
 }
 
-fn holder(one: ContainerSummary) -> Option<Holder> {
+fn holder(one: ListedContainer) -> Option<Holder> {
     let publish = one.ports.unwrap_or_default().into_iter().filter_map(|port| {
         Some(Publish {
             ip: port.ip.and_then(|ip| ip.parse().ok()),
             host_port: port.public_port?,
             container_port: port.private_port,
-            protocol: match port.typ {
-                Some(PortSummaryTypeEnum::UDP) => Protocol::Udp,
+            protocol: match port.protocol.as_deref() {
+                Some("udp") => Protocol::Udp,
                 _ => Protocol::Tcp,
             },
         })
@@ -347,5 +344,5 @@ fn holder(one: ContainerSummary) -> Option<Holder> {
     let publish: Vec<_> = publish.collect();
     let name = one.names.and_then(|names| names.into_iter().next()).unwrap_or_default();
     let name = name.trim_start_matches('/').to_owned();
-    (!publish.is_empty()).then_some(Holder { id: one.id.unwrap_or_default(), name, publish })
+    (!publish.is_empty()).then_some(Holder { id: one.id, name, publish })
 }

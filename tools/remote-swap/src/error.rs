@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use slipway_engine::RegistryFault;
 use slipway_release::{Code, Failure, exit};
+use slipway_untrusted::clean_line;
 
 use crate::preflight::Refused;
 use crate::record::Impossible;
@@ -30,8 +31,14 @@ pub(crate) enum HostError {
     #[error("no engine listens at {socket}")]
     EngineDown { socket: String },
     /// An engine listens, and the SSH server does not forward to it.
-    #[error("the SSH server does not forward to {socket}")]
-    NotForwarded { socket: String },
+    #[error("the SSH server does not forward to {socket}, nor does the docker client there: {why}")]
+    NotForwarded { socket: String, why: String },
+    /// The socket cannot be opened, and the host runs no command that would tell why.
+    #[error("{error}; and {why}")]
+    Unclear { error: Box<slipway_ssh::Error>, why: Box<slipway_ssh::Error> },
+    /// It is another program that speaks the engine's language.
+    #[error("what listens at {endpoint} is Podman, and remote-swap needs Docker")]
+    Podman { endpoint: String },
 }
 
 /// A deploy on one host failed.
@@ -150,6 +157,12 @@ impl HostError {
                 .hint("on the host: sudo usermod -aG docker USER, then connect anew"),
             Self::EngineDown { .. } => Failure::new(Code::EngineUnreachable, message)
                 .hint("on the host: sudo systemctl start docker; another path is given with --docker-socket"),
+            Self::Unclear { error, why } => match why.hint() {
+                Some(hint) => error.failure(message).hint(hint),
+                None => error.failure(message),
+            },
+            Self::Podman { .. } => Failure::new(Code::EngineUnsupported, message)
+                .hint("on the host: install Docker 20.10 or newer; --docker-socket names its socket"),
             Self::NotForwarded { .. } => Failure::new(Code::SshForwardingRefused, message)
                 .hint("on the host: sshd needs AllowTcpForwarding, and AllowStreamLocalForwarding or the docker client, for this user"),
         }
@@ -169,7 +182,8 @@ impl SwapError {
 
     /// As it is told to people. `place` is the host.
     pub(crate) fn failure(&self, place: &str) -> Failure {
-        let message = format!("{place}: {self}");
+        // Much of it is in the words of the host, its engine and its containers.
+        let message = clean_line(&format!("{place}: {self}")).into_owned();
         match self {
             Self::Host(error) => error.failure(message),
             Self::Refused(refused) => refused.failure(message),
@@ -277,9 +291,14 @@ fn container_failure(source: &HostError, message: String) -> Failure {
         slipway_engine::Error::Unreachable { .. }
         | slipway_engine::Error::PermissionDenied { .. }
         | slipway_engine::Error::Interrupted { .. }
-        | slipway_engine::Error::DiskFull { .. } => engine_failure(engine, message),
-        _ => Failure::new(Code::ContainerFailed, message)
-            .hint("the reason is the engine's own; look at the options of the container"),
+        | slipway_engine::Error::DiskFull { .. }
+        | slipway_engine::Error::AddressPool { .. }
+        | slipway_engine::Error::TooLarge(_) => engine_failure(engine, message),
+        _ => Failure::new(Code::ContainerFailed, message).hint(
+            engine
+                .advice()
+                .unwrap_or("the reason is the engine's own; look at the options of the container"),
+        ),
     }
 }
 
@@ -297,7 +316,11 @@ fn engine_failure(error: &slipway_engine::Error, message: String) -> Failure {
             (Code::DiskFull, "on the host: docker system df tells what takes the space")
         }
         E::Registry { fault, .. } => registry_code(*fault),
-        _ => (Code::EngineError, "the reason is the engine's own"),
+        E::Protocol { .. } => (
+            Code::EngineError,
+            "is it really a Docker engine that listens there? --docker-socket names another one",
+        ),
+        _ => (error.code(), error.hint()),
     };
     Failure::new(code, message).hint(hint).retryable(error.transient())
 }
@@ -358,6 +381,32 @@ mod tests {
             code("OCI runtime create failed: executable file not found"),
             Code::ContainerFailed
         );
+    }
+
+    #[test]
+    fn what_an_engine_lacks_has_its_way_out() {
+        let hint = |text: &str| {
+            let source = slipway_engine::Error::AddressPool { message: text.to_owned() };
+            let host = HostError::Engine { doing: "creating the network", source };
+            SwapError::Host(host).failure("h").hint.unwrap()
+        };
+        let hint = hint("could not find an available, non-overlapping IPv4 address pool");
+        assert!(hint.contains("docker network prune"), "{hint}");
+        let error = SwapError::Container {
+            what: "new container",
+            done: "started",
+            source: engine("iptables: No chain/target/match by that name."),
+        };
+        let failure = error.failure("h");
+        assert_eq!(failure.code, Code::ContainerFailed);
+        assert!(failure.hint.unwrap().contains("restart the engine"));
+    }
+
+    #[test]
+    fn nothing_of_a_host_is_obeyed_by_a_terminal() {
+        let by = format!("the container \u{1b}]0;x\u{7}{}", "y".repeat(1 << 20));
+        let message = SwapError::PortInUse { port: 1, by }.failure("h").message;
+        assert!(!message.contains('\u{1b}') && message.len() < 5000, "{message}");
     }
 
     #[test]

@@ -106,9 +106,9 @@ impl HostFacts {
     fn value(&self) -> Value {
         let machine = &self.about.machine;
         json!({
-            "engine": self.about.version,
-            "system": machine.system,
-            "kernel": machine.kernel,
+            "engine": head(&self.about.version),
+            "system": head(&machine.system),
+            "kernel": head(&machine.kernel),
             "cpus": machine.cpus,
             "memory_bytes": machine.memory_bytes,
             "containers_running": machine.containers_running,
@@ -127,8 +127,8 @@ impl Evidence {
         });
         let container = self.container.as_ref().map(|container| {
             let mut value = json!({
-                "name": container.name,
-                "id": container.id,
+                "name": head(&container.name),
+                "id": head(&container.id),
                 "state": state(container.status),
                 "exit_code": container.exit_code,
                 "oom_killed": container.oom_killed,

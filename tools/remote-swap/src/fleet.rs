@@ -31,7 +31,7 @@ use crate::remote::{Remote, Trace};
 use crate::rollback::{self, Back};
 use crate::volumes::Volumes;
 use rollout::{Hosts, Rollout};
-pub(crate) use targets::{as_asked, url};
+pub(crate) use targets::{as_asked, local_url, url};
 
 /// How long the record of a deploy may take that is done.
 const RECORD: Duration = Duration::from_secs(20);
@@ -62,6 +62,7 @@ pub(crate) async fn deploy(
         host: target.to_string(),
         url: targets::url(target, &job),
         health: job.health_kind().map(|kind| kind.as_str().to_owned()),
+        local_url: targets::local_url(&job),
         ..HostOutcome::default()
     };
     let known = ways.targets.iter().map(known).collect();

@@ -9,8 +9,8 @@
 use std::time::Duration;
 
 use slipway_ssh::{Connection, Error as SshError};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::net::UnixStream;
+use slipway_untrusted::limit::HOST_LINE;
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::time::timeout;
 
 use crate::error::HostError;
@@ -101,13 +101,21 @@ impl Order<'_> {
 }
 
 /// What the last line of the launcher means.
-fn end(line: &str) -> Option<Handed> {
+pub(crate) fn end(line: &str) -> Option<Handed> {
     match line.trim().strip_prefix("ended ")? {
         "0" => Some(Handed::Done),
         "3" => Some(Handed::Kept),
         "4" => Some(Handed::Undone),
         _ => Some(Handed::Failed),
     }
+}
+
+/// What a host makes of an order.
+pub(crate) enum Answer {
+    /// It has taken it, and this is how it ended.
+    Ended(Handed),
+    /// It takes none, for this reason, and nothing was done.
+    Refused(String),
 }
 
 /// Hands an order to the host and waits for its end, `limit` at most; calls `begun` when it cannot
@@ -118,23 +126,32 @@ pub(crate) async fn hand_over(
     order: &Order<'_>,
     limit: Duration,
     begun: &mut dyn FnMut(),
-) -> Result<Handed> {
-    let Some(command) = order.command(socket) else { return Ok(Handed::Refused) };
+) -> Result<Answer> {
+    let Some(command) = order.command(socket) else {
+        return Ok(Answer::Refused(format!("{socket} cannot be named in a command")));
+    };
     let stream = match timeout(READY, connection.exec(&command)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error @ SshError::ConnectionLost { .. })) => return Err(error.into()),
-        Ok(Err(_)) | Err(_) => return Ok(Handed::Refused),
+        Ok(Err(error)) => return Ok(Answer::Refused(explained(&error))),
+        Err(_) => {
+            let late = format!("no command was begun within {} s", READY.as_secs());
+            return Ok(Answer::Refused(late));
+        }
     };
     let mut stream = BufReader::new(stream);
     match timeout(READY, line(&mut stream)).await {
         Ok(Some(ready)) if ready.trim() == "ready" => {}
-        _ => return connection.failure().map_or(Ok(Handed::Refused), |lost| Err(lost.into())),
+        _ => {
+            let refused = Answer::Refused("this user can run no docker client there".to_owned());
+            return connection.failure().map_or(Ok(refused), |lost| Err(lost.into()));
+        }
     }
     begun();
     // A connection that is gone is found out by the answer that does not come.
     let _ = stream.get_mut().write_all(b"go\n").await;
     match timeout(limit, line(&mut stream)).await {
-        Ok(Some(last)) if let Some(end) = end(&last) => Ok(end),
+        Ok(Some(last)) if let Some(end) = end(&last) => Ok(Answer::Ended(end)),
         Ok(_) => Err(connection.failure().map_or_else(
             || HostError::Lost { reason: "the host ended the session of a command".to_owned() },
             HostError::Ssh,
@@ -143,10 +160,28 @@ pub(crate) async fn hand_over(
     }
 }
 
-async fn line(stream: &mut BufReader<UnixStream>) -> Option<String> {
-    let mut line = String::new();
-    let read = stream.read_line(&mut line).await;
-    read.is_ok_and(|count| count > 0).then_some(line)
+/// Why no command was run, and what to do about it.
+pub(crate) fn explained(error: &SshError) -> String {
+    match error.hint() {
+        Some(hint) => format!("{error} ({hint})"),
+        None => error.to_string(),
+    }
+}
+
+/// The next line; none at the end, or if it is longer than any that is meant for us.
+async fn line(stream: &mut (impl AsyncBufRead + Unpin)) -> Option<String> {
+    let mut line = Vec::new();
+    stream.take(HOST_LINE.bytes).read_until(b'\n', &mut line).await.ok()?;
+    line.ends_with(b"\n").then(|| String::from_utf8_lossy(&line).into_owned())
+}
+
+/// The lines that would be read of these bytes.
+pub(crate) async fn fuzz(mut data: &[u8]) -> Vec<String> {
+    let mut lines = Vec::new();
+    while let Some(line) = line(&mut data).await {
+        lines.push(line);
+    }
+    lines
 }
 
 #[cfg(test)]

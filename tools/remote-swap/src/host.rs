@@ -179,6 +179,10 @@ pub(crate) trait Host {
     /// Hands an order to the host, which brings it to its end by itself from the moment on at which
     /// it calls `begun`.
     async fn hand_over(&self, order: &Order<'_>, begun: &mut dyn FnMut()) -> Result<Handed>;
+    /// Why it refused an order, if it did.
+    fn no_orders(&self) -> Option<String> {
+        None
+    }
     async fn start(&self, id: &str) -> Result<()>;
     /// Stops, and kills after so many seconds.
     async fn stop(&self, id: &str, seconds: i32) -> Result<()>;

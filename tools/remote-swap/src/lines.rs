@@ -1,7 +1,7 @@
 //! Lines out of chunks that end anywhere. Pure.
 
 /// A line is cut when it gets longer than this, in bytes.
-const LONGEST: usize = 16 * 1024;
+pub(crate) const LONGEST: usize = 16 * 1024;
 
 /// What has come of a line that has not ended.
 #[derive(Default)]

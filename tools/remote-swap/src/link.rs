@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use slipway_engine::{Engine, Error as EngineError};
 use slipway_ssh::{ConnectOptions, Connection, Error as SshError, Target};
+use slipway_untrusted::limit::HOST_LINE;
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
@@ -48,13 +49,20 @@ impl Link {
         match Self::engine(&connection, &name, Way::Socket(socket.to_owned())).await {
             Err(HostError::Ssh(error @ SshError::ConnectRefused { .. })) => {
                 match diagnose(&connection, socket).await {
-                    Some(HostError::NotForwarded { socket }) => {
+                    Ok(State::Listens) => {
                         let command = format!("docker -H unix://{socket} system dial-stdio");
                         let engine = Self::engine(&connection, &name, Way::Command(command)).await;
-                        engine.map_err(|_| HostError::NotForwarded { socket })
+                        engine.map_err(|why| HostError::NotForwarded {
+                            socket: socket.to_owned(),
+                            why: why.reason(),
+                        })
                     }
-                    Some(known) => Err(known),
-                    None => Err(error.into()),
+                    Ok(State::Down) => Err(HostError::EngineDown { socket: socket.to_owned() }),
+                    Ok(State::Denied) => Err(HostError::EngineDenied { socket: socket.to_owned() }),
+                    Err(Unclear::Shell(why)) => {
+                        Err(HostError::Unclear { error: Box::new(error), why: Box::new(why) })
+                    }
+                    Err(Unclear::Answer) => Err(error.into()),
                 }
             }
             other => other,
@@ -80,6 +88,9 @@ impl Link {
             }
         };
         let result = match timeout(QUICK, Engine::connect_over(name, open)).await {
+            Ok(Ok(engine)) if engine.is_podman() => {
+                return Err(HostError::Podman { endpoint: name.to_owned() });
+            }
             Ok(Ok(engine)) => {
                 return Ok(Self { connection: connection.clone(), engine, refused });
             }
@@ -129,30 +140,52 @@ pub(crate) fn plain_path(path: &str) -> bool {
     path.starts_with('/') && path.chars().all(plain)
 }
 
+/// What the host says of the engine's socket.
+enum State {
+    /// Nobody listens there.
+    Down,
+    /// The user may not open it.
+    Denied,
+    /// Somebody listens: it is the SSH server that does not forward to it.
+    Listens,
+}
+
+/// Why the host could not be asked.
+enum Unclear {
+    /// It ran no command.
+    Shell(SshError),
+    /// It gave no answer that means something.
+    Answer,
+}
+
+/// Looks at the socket; `$0` is its path, `$1` its name in the kernel's list of sockets, which tells
+/// whether somebody listens: /run may be called /var/run.
+const DIAGNOSE: &str = concat!(
+    r#"if test -S "$0"; then if test -w "$0"; then "#,
+    r#"if grep -q "/$1$" /proc/net/unix; then echo listens; else echo down; fi; "#,
+    r#"else echo denied; fi; else echo down; fi"#,
+);
+
 /// Why the engine's socket could not be opened: the SSH server gives the same answer to all of
-/// it, so the host is asked. Nothing is known if it does not let the user run a command.
-async fn diagnose(connection: &Connection, socket: &str) -> Option<HostError> {
+/// it, so the host is asked.
+async fn diagnose(connection: &Connection, socket: &str) -> std::result::Result<State, Unclear> {
     // Only what means itself to every shell is put into a command.
     if !plain_path(socket) {
-        return None;
+        return Err(Unclear::Answer);
     }
     let name = socket.rsplit('/').next().unwrap_or_default();
-    // The kernel's list of sockets tells whether somebody listens; /run may be called /var/run.
-    let command = format!(
-        "if ! test -S {socket}; then echo down; elif ! test -w {socket}; then echo denied; \
-         elif grep -q '/{name}$' /proc/net/unix; then echo listens; else echo down; fi"
-    );
+    let command = format!("sh -c '{DIAGNOSE}' {socket} {name}");
     let asked = async {
-        let mut stream = connection.exec(&command).await.ok()?;
-        let mut text = String::new();
-        (&mut stream).take(64).read_to_string(&mut text).await.ok()?;
-        Some(text)
+        let stream = connection.exec(&command).await.map_err(Unclear::Shell)?;
+        let mut text = Vec::new();
+        let read = stream.take(HOST_LINE.bytes).read_to_end(&mut text).await;
+        read.map_err(|_| Unclear::Answer)?;
+        match text.trim_ascii() {
+            b"down" => Ok(State::Down),
+            b"denied" => Ok(State::Denied),
+            b"listens" => Ok(State::Listens),
+            _ => Err(Unclear::Answer),
+        }
     };
-    let socket = socket.to_owned();
-    match timeout(QUICK, asked).await.ok().flatten()?.trim() {
-        "down" => Some(HostError::EngineDown { socket }),
-        "denied" => Some(HostError::EngineDenied { socket }),
-        "listens" => Some(HostError::NotForwarded { socket }),
-        _ => None,
-    }
+    timeout(QUICK, asked).await.unwrap_or(Err(Unclear::Answer))
 }

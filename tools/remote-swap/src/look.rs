@@ -3,7 +3,6 @@
 
 use slipway_engine::Error;
 use slipway_engine::bollard::models::ContainerInspectResponse;
-use slipway_engine::bollard::query_parameters::InspectContainerOptions;
 
 use crate::host::Result;
 use crate::link::QUICK;
@@ -18,8 +17,7 @@ pub(crate) trait Look {
 impl Look for Remote {
     async fn describe(&self, id: &str) -> Result<Option<ContainerInspectResponse>> {
         self.call("looking at the container", QUICK, async |engine| {
-            let seen = engine.docker().inspect_container(id, None::<InspectContainerOptions>).await;
-            match seen.map_err(Error::from) {
+            match engine.inspect_container(id).await {
                 Ok(seen) => Ok(Some(seen)),
                 Err(Error::NotFound { .. }) => Ok(None),
                 Err(error) => Err(error),

@@ -120,7 +120,7 @@ fn request(url: &Url, auth: Option<&Auth>) -> Option<Request> {
 
 /// Reads what `df -Pk` printed of one file system (POSIX, df, "-P"): the number before the one
 /// with the percent sign, in blocks of 1024 bytes.
-fn available(text: &str) -> Option<u64> {
+pub(crate) fn available(text: &str) -> Option<u64> {
     let words: Vec<&str> = text.lines().nth(1)?.split_whitespace().collect();
     let percent = words.iter().position(|word| word.ends_with('%'))?;
     let blocks: u64 = words.get(percent.checked_sub(1)?)?.parse().ok()?;

@@ -264,10 +264,12 @@ impl<'a, H: Host> Swap<'a, H> {
 
     fn warn_of_the_gap(&self) {
         if !self.warned.replace(true) {
-            self.warn(
-                "this user can run no docker client on the host: an interruption between stop and \
-                 start would leave the application down until the next run",
-            );
+            let reason = self.host.no_orders();
+            let reason = reason.unwrap_or_else(|| "the host takes no orders".to_owned());
+            self.warn(&format!(
+                "{reason}: an interruption between stop and start would leave the application \
+                 down until the next run"
+            ));
         }
     }
 

@@ -1,6 +1,7 @@
 //! The command that runs once, in a container of the new image, before anything is switched:
 //! mostly the migration of a database.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use slipway_shell::Ui;
@@ -86,11 +87,15 @@ async fn ended<H: Host>(
     limit: Duration,
 ) -> Result<(), TaskFailed> {
     let tell = |line: &str| ui.line(&format!("  | {}", job.scrub.text(line)));
-    let mut told = Vec::new();
+    // Only what the end of the log is compared with is kept.
+    let mut told = VecDeque::new();
     let last = {
         let mut each = |line: String| {
             tell(&line);
-            told.push(line);
+            if told.len() == LOG_LINES {
+                told.pop_front();
+            }
+            told.push_back(line);
         };
         let mut output = std::pin::pin!(host.follow(id, &mut each));
         let mut waiting = std::pin::pin!(timeout(limit, end_of(host, id)));
@@ -112,7 +117,7 @@ async fn ended<H: Host>(
         last
     };
     let log = host.log(id, LOG_LINES).await.unwrap_or_default();
-    untold(&told, &log).for_each(tell);
+    untold(told.make_contiguous(), &log).for_each(tell);
     let error = match last {
         Ok(Ok(Some(end))) if end.exit_code == 0 && !end.oom_killed => return Ok(()),
         Ok(Ok(Some(end))) => {

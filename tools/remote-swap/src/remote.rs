@@ -1,8 +1,7 @@
 //! A host behind SSH: the engine's API through a forwarded socket, HTTP through forwarded ports.
 
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use slipway_engine::{Engine, Error as EngineError};
@@ -33,8 +32,8 @@ pub(crate) struct Remote {
     link: Mutex<Arc<Link>>,
     /// What is left of [`RECONNECT`]; held by whoever connects anew.
     patience: tokio::sync::Mutex<Duration>,
-    /// Whether it has refused an order: it is not asked again, since asking may take its time.
-    takes_no_orders: AtomicBool,
+    /// Why it has refused an order: it is not asked again, since asking may take its time.
+    no_orders: OnceLock<String>,
     trace: Option<Trace>,
 }
 
@@ -72,9 +71,9 @@ impl Remote {
         });
         let link = Arc::new(link.await?);
         let patience = tokio::sync::Mutex::new(RECONNECT);
-        let takes_no_orders = AtomicBool::new(false);
+        let no_orders = OnceLock::new();
         let link = Mutex::new(link);
-        Ok(Self { target, options, socket, link, patience, takes_no_orders, trace })
+        Ok(Self { target, options, socket, link, patience, no_orders, trace })
     }
 
     pub(crate) fn link(&self) -> Arc<Link> {
@@ -128,7 +127,7 @@ impl Remote {
         limit: Duration,
         begun: &mut dyn FnMut(),
     ) -> Result<Handed> {
-        if self.takes_no_orders.load(Ordering::Relaxed) {
+        if self.no_orders.get().is_some() {
             return Ok(Handed::Refused);
         }
         let since = Instant::now();
@@ -142,11 +141,18 @@ impl Remote {
             }
             other => other?,
         };
-        let handed = self.traced("stopping and starting", since, Ok(handed))?;
-        if handed == Handed::Refused {
-            self.takes_no_orders.store(true, Ordering::Relaxed);
-        }
-        Ok(handed)
+        Ok(match self.traced("stopping and starting", since, Ok(handed))? {
+            handover::Answer::Ended(handed) => handed,
+            handover::Answer::Refused(reason) => {
+                self.no_orders.get_or_init(|| reason);
+                Handed::Refused
+            }
+        })
+    }
+
+    /// Why it takes no orders, if it has refused one.
+    pub(crate) fn refused_orders(&self) -> Option<String> {
+        self.no_orders.get().cloned()
     }
 
     /// A new connection in the place of one that is lost.

@@ -86,8 +86,10 @@ pub(crate) async fn run(
             failure = done.report.failure;
             outcome = done.report.outcome;
             if let Some(job) = &done.job {
-                let url = fleet::url(target, job);
-                outcome.url = fleet::as_asked(url, outcome.health.as_deref());
+                let health = outcome.health.as_deref();
+                let (url, local_url) = (fleet::url(target, job), fleet::local_url(job));
+                let asked = [url, local_url].map(|url| fleet::as_asked(url, health));
+                [outcome.url, outcome.local_url] = asked;
                 deploy.strategy = Some(job.strategy.as_str().to_owned());
                 deploy.health_path = Some(job.spec.health.path.clone());
             }

@@ -4,9 +4,9 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use slipway_engine::Error;
 use slipway_engine::bollard::models::VolumeCreateRequest;
-use slipway_engine::bollard::query_parameters::{ListVolumesOptions, RemoveVolumeOptions};
+use slipway_engine::bollard::query_parameters::RemoveVolumeOptions;
+use slipway_engine::{Error, ListedVolume};
 
 use crate::host::Result;
 use crate::link::QUICK;
@@ -34,12 +34,14 @@ pub(crate) trait Volumes {
 
 impl Volumes for Remote {
     async fn volumes(&self, label: &str, value: &str) -> Result<Vec<Volume>> {
-        let filters = HashMap::from([("label".to_owned(), vec![format!("{label}={value}")])]);
+        let label = format!("{label}={value}");
         self.call("listing the records", QUICK, async |engine| {
-            let options = ListVolumesOptions { filters: Some(filters.clone()) };
-            let found = engine.docker().list_volumes(Some(options)).await?;
-            let found = found.volumes.unwrap_or_default().into_iter();
-            Ok(found.map(|one| Volume { name: one.name, labels: one.labels }).collect())
+            let found = engine.volumes(&label).await?.into_iter();
+            let volume = |one: ListedVolume| Volume {
+                name: one.name,
+                labels: one.labels.unwrap_or_default(),
+            };
+            Ok(found.map(volume).collect())
         })
         .await
     }

@@ -17,7 +17,7 @@ mod tip;
 mod trust;
 mod ui;
 
-pub use cache::{cache_directory, create_private, replace_private};
+pub use cache::{NoCache, cache};
 pub use duration::Span;
 pub use input::Input;
 pub use output::{Output, OutputKind};

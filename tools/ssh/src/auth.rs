@@ -4,10 +4,14 @@ use std::path::Path;
 
 use ssh2::{ErrorCode, Session};
 
-use crate::{Credential, Error, Secret, key};
+use slipway_untrusted::clean_line;
+
+use crate::{Credential, Error, Secret, key, pem};
 
 /// libssh2's codes for "the server does not want this key" (LIBSSH2_ERROR_AUTHENTICATION_FAILED, …_PUBLICKEY_UNVERIFIED).
 const REFUSED: [i32; 2] = [-18, -19];
+/// How many keys of an agent are tried: a server hangs up much sooner.
+const AGENT_KEYS: usize = 100;
 /// libssh2's codes for a conversation that has ended (…_SOCKET_SEND, …_SOCKET_DISCONNECT, …_SOCKET_RECV).
 const ENDED: [i32; 3] = [-7, -13, -43];
 
@@ -22,7 +26,7 @@ pub(crate) fn authenticate(
     let server_methods = match session.auth_methods(user) {
         // libssh2 asks with the method "none", and a server may be content with that.
         Ok(_) if session.authenticated() => return Ok(()),
-        Ok(methods) => methods.to_owned(),
+        Ok(methods) => clean_line(methods).into_owned(),
         Err(error) => return Err(lost(host, &error)),
     };
     let mut attempts = Attempts { session, user, tried: Vec::new(), offered: false, problem: None };
@@ -90,18 +94,14 @@ impl Attempts<'_> {
         passphrase: Option<&Secret>,
     ) -> Result<Outcome, Error> {
         let key = name.to_owned();
-        let inspected = key::inspect(text, name)?;
+        let text = pem::lines(text);
+        let inspected = key::inspect(&text, name)?;
         let passphrase = match (inspected.encrypted, passphrase) {
             (true, None) => return Err(Error::KeyEncrypted { key }),
             (true, Some(passphrase)) => Some(passphrase.reveal()),
             (false, _) => None,
         };
-        let result = self.session.userauth_pubkey_memory(
-            self.user,
-            None,
-            &key::normal_text(text),
-            passphrase,
-        );
+        let result = self.session.userauth_pubkey_memory(self.user, None, &text, passphrase);
         match result.map_err(|error| (code(&error), error)) {
             Ok(()) => Ok(Outcome::Accepted),
             Err((code, error)) if REFUSED.contains(&code) || ENDED.contains(&code) => {
@@ -129,8 +129,8 @@ impl Attempts<'_> {
         if identities.is_empty() {
             self.tried.push("the agent (it holds no key)".to_owned());
         }
-        for identity in identities {
-            let name = format!("agent key {}", identity.comment());
+        for identity in identities.into_iter().take(AGENT_KEYS) {
+            let name = format!("agent key {}", clean_line(identity.comment()));
             match agent.userauth(self.user, &identity) {
                 Ok(()) => return Ok(Outcome::Accepted),
                 Err(error) => {

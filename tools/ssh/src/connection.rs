@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fd::OwnedFd;
+use slipway_untrusted::Untrusted;
 use tokio::net::UnixStream;
 use tokio::sync::oneshot;
 
 use crate::connect::{self, Facts, Progress, local};
+use crate::exec::Marked;
 use crate::opening::{Command, Destination};
 use crate::pump::Pump;
 use crate::{ConnectOptions, Error, Target};
@@ -133,12 +135,23 @@ impl Connection {
     }
 
     /// Runs a command through the user's shell there and gives its standard input and output; what it writes to standard
-    /// error is thrown away, and its exit code is not told: the stream ends when it does.
+    /// error is thrown away, and its exit code is not told: the stream ends when it does. What the shell prints before the
+    /// command runs, as a start file may, is passed over.
     ///
     /// # Errors
-    /// [`Error::SessionRefused`], [`Error::Timeout`], [`Error::ConnectionLost`].
+    /// [`Error::SessionRefused`], [`Error::ShellFailed`], [`Error::Timeout`], [`Error::ConnectionLost`].
     pub async fn exec(&self, command: &str) -> Result<UnixStream, Error> {
-        self.start(Destination::Exec(command.to_owned())).await
+        let marked = Marked::new(command);
+        let stream = self.start(Destination::Exec(marked.command.clone())).await?;
+        let failed = |reason, printed| {
+            let failed = Error::ShellFailed { host: self.0.host.clone(), reason, printed };
+            self.failure().unwrap_or(failed)
+        };
+        match tokio::time::timeout(self.0.limit, marked.skip(&stream)).await {
+            Ok(Ok(())) => Ok(stream),
+            Ok(Err(silence)) => Err(failed(silence.reason, silence.printed)),
+            Err(_) => Err(failed("nothing came of it in time", Untrusted::default())),
+        }
     }
 
     /// The SHA-256 fingerprint of the key that the host proved to have: `SHA256:…`.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use slipway_release::{Code, Failure};
+use slipway_untrusted::{TooLarge, Untrusted};
 
 /// Why there is no connection or no stream.
 #[derive(Debug, thiserror::Error)]
@@ -95,6 +96,14 @@ pub enum Error {
         /// Where it is revoked: `file:line`.
         known: String,
     },
+    /// A known_hosts file is larger than any that is read.
+    #[error("{}: {reason}", path.display())]
+    KnownHostsTooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The limit.
+        reason: TooLarge,
+    },
     /// A known_hosts file exists and cannot be read.
     #[error("cannot read {}: {reason}", path.display())]
     KnownHostsUnreadable {
@@ -180,6 +189,16 @@ pub enum Error {
         /// The server's reason.
         reason: String,
     },
+    /// The login shell on the host does not run commands as they are sent.
+    #[error("{host} did not run a command: {reason}{}", printed_first(printed))]
+    ShellFailed {
+        /// The host as given.
+        host: String,
+        /// What was seen instead.
+        reason: &'static str,
+        /// What the shell printed, if anything.
+        printed: Untrusted,
+    },
     /// The server does not start a command.
     #[error("{host} refuses to run a command: {reason}")]
     SessionRefused {
@@ -204,6 +223,10 @@ pub enum Error {
         /// What the system says.
         reason: String,
     },
+}
+
+fn printed_first(printed: &Untrusted) -> String {
+    if printed.is_empty() { String::new() } else { format!("; it printed: {printed}") }
 }
 
 fn tried_list(tried: &[String]) -> String {
@@ -236,6 +259,12 @@ impl Error {
         match self.hint() {
             Some(hint) => failure.hint(match self {
                 Self::HostKeyUnknown { .. } => format!("{hint} with --host-key"),
+                Self::KeyEncrypted { .. } => {
+                    format!("name the variable that holds its passphrase with --identity-passphrase-env, or {hint}")
+                }
+                Self::PassphraseWrong { .. } => {
+                    format!("look at the variable that --identity-passphrase-env names; {hint}")
+                }
                 Self::AuthenticationFailed { .. } => {
                     format!("{hint}; --identity FILE or --identity-env NAME gives another key")
                 }
@@ -255,6 +284,7 @@ impl Error {
             Self::HostKeyUnknown { .. } => Code::HostKeyUnknown,
             Self::HostKeyMismatch { .. } | Self::HostKeyRevoked { .. } => Code::HostKeyMismatch,
             Self::KnownHostsUnreadable { .. } => Code::FileUnreadable,
+            Self::KnownHostsTooLarge { .. } => Code::FileTooLarge,
             Self::AuthenticationFailed { .. } => Code::SshAuthFailed,
             Self::KeyEncrypted { .. }
             | Self::PassphraseWrong { .. }
@@ -262,9 +292,9 @@ impl Error {
             | Self::KeyUnsupported { .. }
             | Self::KeyPermissions { .. }
             | Self::AgentUnavailable { .. } => Code::SshKeyUnusable,
-            Self::ForwardingRefused { .. } | Self::SessionRefused { .. } => {
-                Code::SshForwardingRefused
-            }
+            Self::ForwardingRefused { .. }
+            | Self::SessionRefused { .. }
+            | Self::ShellFailed { .. } => Code::SshForwardingRefused,
             Self::ConnectRefused { .. } => Code::EngineUnreachable,
             Self::ConnectionLost { .. } => Code::ConnectionLost,
             Self::Local { .. } => Code::Internal,
@@ -297,15 +327,16 @@ impl Error {
                 "either the host was set up anew or somebody is in between; compare with the host's own key, and only then correct {known}"
             ),
             Self::HostKeyRevoked { known, .. } => format!("do not connect; whoever wrote {known} no longer trusts this key"),
+            Self::KnownHostsTooLarge { .. } => "name a file with the keys of these hosts alone, or pin a key".into(),
             Self::KnownHostsUnreadable { path, .. } => format!("make {} a file that this user can read", path.display()),
             Self::AuthenticationFailed { user, server_methods, .. } => match server_methods.contains("publickey") {
                 false => format!("the server takes no keys for {user}, only {server_methods}"),
                 true => format!("check that the public key stands in ~{user}/.ssh/authorized_keys on the host"),
             },
-            Self::KeyEncrypted { key } => format!("add it to the agent (`ssh-add {key}`) or give its passphrase"),
-            Self::PassphraseWrong { .. } => "try the passphrase with `ssh-keygen -y -f KEY`".into(),
+            Self::KeyEncrypted { .. } => "add it to an agent with `ssh-add KEY`".into(),
+            Self::PassphraseWrong { .. } => "`ssh-keygen -y -f KEY` tells whether it is the right one".into(),
             Self::KeyUnreadable { .. } => "give a private key as ssh-keygen writes it, whole, with its BEGIN and END lines".into(),
-            Self::KeyUnsupported { .. } => "use an ed25519, ecdsa or rsa key, or put this one into an agent".into(),
+            Self::KeyUnsupported { .. } => "put it into an agent with `ssh-add KEY`, or use an ed25519, ecdsa or rsa key as ssh-keygen writes it".into(),
             Self::KeyPermissions { path, .. } => format!("chmod 600 {}", path.display()),
             Self::AgentUnavailable { .. } => "start an agent, or unset SSH_AUTH_SOCK".into(),
             Self::ForwardingRefused { .. } => {
@@ -317,6 +348,9 @@ impl Error {
             Self::ConnectRefused { .. } => "check on the host that something listens there".into(),
             Self::SessionRefused { .. } => {
                 "the server's MaxSessions (10 unless set) may be reached, or the key may be bound to forwarding only".into()
+            }
+            Self::ShellFailed { .. } => {
+                "look on the host at the login shell of the user, at what its start file (~/.bashrc, ~/.zshenv, ~/.cshrc, ~/.config/fish/config.fish) does where nobody is at the keyboard (exit, exec, waiting for input), and at sshd's ForceCommand".into()
             }
             Self::ConnectionLost { .. } => "run it again; if it happens again look into the host's sshd log".into(),
             Self::Local { .. } => return None,

@@ -1,10 +1,12 @@
 //! Private keys: reading them, refusing what `ssh` refuses, and saying what is wrong before libssh2 says it badly.
 
+use std::fs::File;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use slipway_untrusted::limit::PRIVATE_KEY;
 
 use crate::Error;
 
@@ -15,6 +17,9 @@ pub(crate) struct Inspected {
     pub(crate) encrypted: bool,
 }
 
+const DSA: &str = "DSA is no longer accepted anywhere";
+const DAMAGED: &str = "it is damaged or cut off";
+
 #[derive(Debug, PartialEq, Eq)]
 enum Problem {
     Unreadable(&'static str),
@@ -23,17 +28,22 @@ enum Problem {
 
 /// Reads a private key's file, which others than its owner must not be able to read: the rule of ssh(1).
 pub(crate) fn read_file(path: &Path) -> Result<String, Error> {
-    let unreadable =
-        |reason: String| Error::KeyUnreadable { key: path.display().to_string(), reason };
-    let metadata = std::fs::metadata(path).map_err(|error| unreadable(error.to_string()))?;
+    let unreadable = |error: std::io::Error| Error::KeyUnreadable {
+        key: path.display().to_string(),
+        reason: error.to_string(),
+    };
+    let file = File::open(path).map_err(unreadable)?;
+    let metadata = file.metadata().map_err(unreadable)?;
     let mode = metadata.mode() & 0o7777;
     if metadata.uid() == rustix::process::getuid().as_raw() && mode & 0o077 != 0 {
         return Err(Error::KeyPermissions { path: path.to_owned(), mode });
     }
-    std::fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))
+    let bytes = PRIVATE_KEY.read(file).map_err(unreadable)?;
+    // What is not text is no key, and is told so.
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Judges a private key's text; `key` is what to call it.
+/// Judges a private key's text, put into lines; `key` is what to call it.
 pub(crate) fn inspect(text: &str, key: &str) -> Result<Inspected, Error> {
     inspect_text(text).map_err(|problem| match problem {
         Problem::Unreadable(reason) => {
@@ -43,14 +53,6 @@ pub(crate) fn inspect(text: &str, key: &str) -> Result<Inspected, Error> {
             Error::KeyUnsupported { key: key.to_owned(), reason: reason.to_owned() }
         }
     })
-}
-
-/// The text as libssh2 wants it. A key that went through an environment variable often lost its last newline or has the
-/// line ends of another system.
-pub(crate) fn normal_text(text: &str) -> String {
-    let mut text = text.trim().replace("\r\n", "\n");
-    text.push('\n');
-    text
 }
 
 fn inspect_text(text: &str) -> Result<Inspected, Problem> {
@@ -66,46 +68,59 @@ fn inspect_text(text: &str) -> Result<Inspected, Problem> {
     if ["ssh-", "ecdsa-", "sk-"].iter().any(|start| text.starts_with(start)) {
         return Err(Problem::Unreadable("it is a public key"));
     }
-    let label = text
+    let (label, rest) = text
         .strip_prefix("-----BEGIN ")
         .and_then(|rest| rest.split_once("-----"))
         .ok_or(Problem::Unreadable("it is not a private key"))?;
-    match label {
-        ("OPENSSH PRIVATE KEY", rest) => inspect_openssh(rest),
-        ("ENCRYPTED PRIVATE KEY", _) => Ok(Inspected { encrypted: true }),
-        ("PRIVATE KEY", _) => Ok(Inspected { encrypted: false }),
-        ("RSA PRIVATE KEY" | "EC PRIVATE KEY", rest) => {
-            Ok(Inspected { encrypted: rest.contains("Proc-Type: 4,ENCRYPTED") })
-        }
-        ("DSA PRIVATE KEY", _) => Err(Problem::Unsupported("DSA is no longer accepted anywhere")),
-        _ => Err(Problem::Unreadable("it is not a private key")),
-    }
+    let encrypted = match label {
+        "OPENSSH PRIVATE KEY" => return inspect_openssh(rest),
+        "ENCRYPTED PRIVATE KEY" => true,
+        "PRIVATE KEY" => false,
+        "RSA PRIVATE KEY" | "EC PRIVATE KEY" => rest.contains("Proc-Type: 4,ENCRYPTED"),
+        "DSA PRIVATE KEY" => return Err(Problem::Unsupported(DSA)),
+        _ => return Err(Problem::Unreadable("it is not a private key")),
+    };
+    inside(label, rest).map(|_| Inspected { encrypted }).ok_or(Problem::Unreadable(DAMAGED))
+}
+
+/// The bytes between the lines that begin and end a key.
+fn inside(label: &str, rest: &str) -> Option<Vec<u8>> {
+    let (body, _) = rest.split_once(&format!("-----END {label}-----"))?;
+    let (_, body) = body.split_once("\n\n").unwrap_or(("", body));
+    let body: String = body.split_whitespace().collect();
+    STANDARD.decode(body).ok().filter(|bytes| !bytes.is_empty())
 }
 
 /// OpenSSH's own format (PROTOCOL.key): a magic text, the cipher, the key derivation, and the public key in the clear.
 fn inspect_openssh(rest: &str) -> Result<Inspected, Problem> {
-    let cut_off = Problem::Unreadable("it is damaged or cut off");
-    let inside = || {
-        let (body, _) = rest.split_once("-----END OPENSSH PRIVATE KEY-----")?;
-        let body: String = body.split_whitespace().collect();
-        let bytes = STANDARD.decode(body).ok()?;
+    let read = || {
+        let bytes = inside("OPENSSH PRIVATE KEY", rest)?;
         let (cipher, rest) = take_string(bytes.strip_prefix(b"openssh-key-v1\0")?)?;
         let (_kdf, rest) = take_string(rest)?;
         let (_kdf_options, rest) = take_string(rest)?;
         let (public, _) = take_string(rest.get(4..)?)?;
         let (kind, _) = take_string(public)?;
-        Some((cipher != b"none", kind.to_vec()))
+        Some((cipher.to_vec(), kind.to_vec()))
     };
-    let (encrypted, kind) = inside().ok_or(cut_off)?;
+    let (cipher, kind) = read().ok_or(Problem::Unreadable(DAMAGED))?;
     if kind.starts_with(b"sk-") {
         return Err(Problem::Unsupported(
             "it lives on a security key, which works through an agent only",
         ));
     }
     if kind == b"ssh-dss" {
-        return Err(Problem::Unsupported("DSA is no longer accepted anywhere"));
+        return Err(Problem::Unsupported(DSA));
     }
-    Ok(Inspected { encrypted })
+    match &*cipher {
+        b"none" => Ok(Inspected { encrypted: false }),
+        cipher if cipher.ends_with(b"-ctr") || cipher.ends_with(b"-cbc") => {
+            Ok(Inspected { encrypted: true })
+        }
+        _ => Err(Problem::Unsupported(
+            "its passphrase is used with a cipher that works through an agent only \
+             (ssh-keygen -p -Z aes256-ctr changes it)",
+        )),
+    }
 }
 
 /// Takes an SSH `string` (RFC 4251, section 5) off the front.
@@ -144,10 +159,13 @@ mod tests {
             |text: &str, encrypted| assert_eq!(inspect_text(text), Ok(Inspected { encrypted }));
         is(&openssh("none", "ssh-ed25519"), false);
         is(&openssh("aes256-ctr", "ssh-ed25519"), true);
-        is("-----BEGIN PRIVATE KEY-----\nx", false);
-        is("-----BEGIN ENCRYPTED PRIVATE KEY-----\nx", true);
-        is("-----BEGIN RSA PRIVATE KEY-----\nx", false);
-        is("-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nx", true);
+        let pem = |label: &str, body: &str| {
+            format!("-----BEGIN {label}-----\n{body}abcd\n-----END {label}-----\n")
+        };
+        is(&pem("PRIVATE KEY", ""), false);
+        is(&pem("ENCRYPTED PRIVATE KEY", ""), true);
+        is(&pem("RSA PRIVATE KEY", ""), false);
+        is(&pem("RSA PRIVATE KEY", "Proc-Type: 4,ENCRYPTED\nDEK-Info: AES,0\n\n"), true);
     }
 
     #[test]
@@ -157,6 +175,7 @@ mod tests {
         };
         unsupported(&openssh("none", "sk-ssh-ed25519@openssh.com"));
         unsupported(&openssh("none", "ssh-dss"));
+        unsupported(&openssh("chacha20-poly1305@openssh.com", "ssh-ed25519"));
         unsupported("PuTTY-User-Key-File-3: ssh-ed25519");
         unsupported("-----BEGIN DSA PRIVATE KEY-----");
         let unreadable = |text: &str| {
@@ -167,13 +186,10 @@ mod tests {
         unreadable("hello");
         unreadable("ssh-ed25519 AAAA me@here");
         unreadable("-----BEGIN CERTIFICATE-----");
+        unreadable("-----BEGIN PRIVATE KEY-----\nabcd");
+        unreadable("-----BEGIN PRIVATE KEY-----\n-----END PRIVATE KEY-----");
+        unreadable("-----BEGIN PRIVATE KEY-----\n[hidden]\n-----END PRIVATE KEY-----");
         unreadable(&whole[..whole.len() / 2]);
-    }
-
-    #[test]
-    fn line_ends_are_put_right() {
-        assert_eq!(normal_text(" a\r\nb"), "a\nb\n");
-        assert_eq!(normal_text("a\nb\n\n"), "a\nb\n");
     }
 
     proptest! {

@@ -3,12 +3,14 @@
 //! libssh2 reads known_hosts itself, but knows neither `@revoked` nor wildcards nor negation, so this is done here.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD_INDIFFERENT};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha1::Sha1;
+use slipway_untrusted::limit::KNOWN_HOSTS;
+use slipway_untrusted::{Untrusted, file};
 
 use crate::{Error, HostKeyPolicy, Target};
 
@@ -26,10 +28,8 @@ pub(crate) struct Offered<'a> {
 impl Offered<'_> {
     /// The key's type, which its blob begins with (RFC 4253, section 6.6).
     pub(crate) fn algorithm(&self) -> String {
-        crate::key::take_string(self.blob).map_or_else(
-            || "unknown".into(),
-            |(name, _)| String::from_utf8_lossy(name).into_owned(),
-        )
+        crate::key::take_string(self.blob)
+            .map_or_else(|| "unknown".into(), |(name, _)| Untrusted::from_bytes(name).to_string())
     }
 }
 
@@ -89,12 +89,30 @@ impl Trust {
     }
 }
 
-fn read(path: &PathBuf) -> Result<String, Error> {
-    match std::fs::read(path) {
+/// Whether one of these files has a key for this host by its own name: not by a wildcard, nor for its
+/// authority alone. A file that cannot be read has none.
+#[must_use]
+pub fn is_known(host: &str, port: u16, files: &[PathBuf]) -> bool {
+    let target = Target { user: String::new(), host: host.to_owned(), port };
+    let names = Names::of(&target);
+    files.iter().filter_map(|path| read(path).ok()).any(|text| {
+        let entries = parse(&text, "");
+        entries.iter().any(|entry| {
+            let wild = entry.hosts.contains(['*', '?']);
+            entry.marker == Marker::Key && !wild && entry.names_host(&names.exact)
+        })
+    })
+}
+
+fn read(path: &Path) -> Result<String, Error> {
+    match file::read(path, &KNOWN_HOSTS) {
         Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+            Err(Error::KnownHostsTooLarge { path: path.to_owned(), reason: KNOWN_HOSTS.exceeded() })
+        }
         Err(error) => {
-            Err(Error::KnownHostsUnreadable { path: path.clone(), reason: error.to_string() })
+            Err(Error::KnownHostsUnreadable { path: path.to_owned(), reason: error.to_string() })
         }
     }
 }
@@ -272,6 +290,19 @@ fn normal_fingerprint(text: &str) -> Result<String, Error> {
         Ok(bytes) if bytes.len() == 32 => Ok(format!("SHA256:{}", hash.trim_end_matches('='))),
         _ => Err(bad()),
     }
+}
+
+/// Judges a key that the file cannot hold, by a file of this text.
+pub(crate) fn fuzz(text: &str) {
+    let entries = parse(text, "fuzz");
+    assert!(entries.len() <= text.lines().count());
+    let names = Names { exact: "[host.example]:2222".into(), bare: Some("host.example".into()) };
+    let blob: Vec<u8> = text.bytes().rev().chain([0; 4]).chain(text.bytes()).collect();
+    let offered = Offered { blob: &blob, fingerprint: "SHA256:x".into() };
+    assert!(!offered.algorithm().contains(['\u{1b}', '\n']));
+    let trust = Trust::KnownHosts { names, entries };
+    assert_eq!(trust.attempts().concat().len(), TYPES.len());
+    assert!(trust.judge(&offered).is_err(), "a key was trusted that is longer than the file");
 }
 
 #[cfg(test)]

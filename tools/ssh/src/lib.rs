@@ -12,16 +12,21 @@ mod bridge;
 mod connect;
 mod connection;
 mod error;
+mod exec;
+#[doc(hidden)]
+pub mod fuzz;
 mod key;
 mod known_hosts;
 mod login;
 mod opening;
 mod options;
+mod pem;
 mod pump;
 mod target;
 
 pub use connection::Connection;
 pub use error::Error;
+pub use known_hosts::is_known;
 pub use login::Login;
 pub use options::{ConnectOptions, Credential, HostKeyPolicy, default_credentials};
 pub use slipway_release::Secret;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use slipway_release::{Code, Failure};
+use slipway_release::{Code, Failure, Secret};
 
 use crate::options::{ConnectOptions, Credential, HostKeyPolicy, default_credentials};
 
@@ -18,6 +18,8 @@ pub struct Login<'a> {
     pub identity: &'a [String],
     /// `--identity-env`: the variable that holds one.
     pub identity_env: Option<&'a str>,
+    /// `--identity-passphrase-env`: the variable that holds the passphrase of these keys.
+    pub passphrase_env: Option<&'a str>,
     /// `--known-hosts`: a file of host keys.
     pub known_hosts: Option<&'a str>,
     /// `--host-key`: fingerprints in place of such a file.
@@ -35,20 +37,34 @@ impl Login<'_> {
         &self,
         lookup: &dyn Fn(&str) -> Option<String>,
     ) -> Result<ConnectOptions, Failure> {
+        let variable = |option: &str, name: &str| {
+            lookup(name).filter(|value| !value.trim().is_empty()).ok_or_else(|| {
+                usage(format!("{option} {name}: the environment has no such variable"))
+            })
+        };
+        let phrase = self.passphrase_env.map(|name| variable("--identity-passphrase-env", name));
+        // As ssh(1) reads it: a line's end is not part of it.
+        let phrase = phrase.transpose()?;
+        let phrase = phrase.map(|phrase| Secret::new(phrase.trim_end_matches(['\r', '\n'])));
         let mut credentials: Vec<Credential> = self
             .identity
             .iter()
             .map(|path| Credential::KeyFile { path: PathBuf::from(path), passphrase: None })
             .collect();
         if let Some(name) = self.identity_env {
-            let pem = lookup(name).filter(|pem| !pem.trim().is_empty()).ok_or_else(|| {
-                usage(format!("--identity-env {name}: the environment has no such variable"))
-            })?;
-            let (pem, label) = (pem.into(), name.to_owned());
+            let pem = Secret::new(variable("--identity-env", name)?);
+            let label = name.to_owned();
             credentials.push(Credential::KeyMemory { pem, label, passphrase: None });
         }
         if credentials.is_empty() {
             credentials = default_credentials();
+        }
+        for credential in &mut credentials {
+            match credential {
+                Credential::KeyFile { passphrase, .. }
+                | Credential::KeyMemory { passphrase, .. } => passphrase.clone_from(&phrase),
+                Credential::Agent { .. } => {}
+            }
         }
         let host_keys = match (self.host_key, self.known_hosts) {
             ([], None) => HostKeyPolicy::default(),
@@ -82,7 +98,39 @@ mod tests {
 
     fn login<'a>() -> Login<'a> {
         let timeout = Duration::from_secs(1);
-        Login { identity: &[], identity_env: None, known_hosts: None, host_key: &[], timeout }
+        let (identity, host_key) = (&[], &[]);
+        Login {
+            identity,
+            identity_env: None,
+            passphrase_env: None,
+            known_hosts: None,
+            host_key,
+            timeout,
+        }
+    }
+
+    #[test]
+    fn the_passphrase_is_for_each_private_key() {
+        let identity = ["a".to_owned(), "b".to_owned()];
+        let login = Login {
+            identity: &identity,
+            identity_env: Some("KEY"),
+            passphrase_env: Some("PHRASE"),
+            ..login()
+        };
+        let options = login.options(&|name| Some(format!("value of {name}"))).unwrap();
+        let phrases: Vec<_> = options
+            .credentials
+            .iter()
+            .map(|credential| match credential {
+                Credential::KeyFile { passphrase, .. }
+                | Credential::KeyMemory { passphrase, .. } => passphrase.as_ref().unwrap().reveal(),
+                Credential::Agent { .. } => panic!("no agent was named"),
+            })
+            .collect();
+        assert_eq!(phrases, ["value of PHRASE"; 3]);
+        let unset = login.options(&|name| (name == "KEY").then(|| "x".to_owned())).unwrap_err();
+        assert!(unset.message.contains("--identity-passphrase-env PHRASE"), "{}", unset.message);
     }
 
     #[test]

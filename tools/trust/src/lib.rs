@@ -36,13 +36,13 @@ pub fn system() -> Vec<CertificateDer<'static>> {
     rustls_native_certs::load_native_certs().certs
 }
 
-/// The certificates in a PEM file; a file without one is an error.
+/// The certificates in a PEM text; one without any is an error.
 ///
 /// # Errors
-/// When it cannot be read, in a few words that do not name the file.
-pub fn file(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
-    let certificates: Vec<_> = read.map_err(|error| reason(&error))?;
+/// When it cannot be read, in a few words.
+pub fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    let certificates = read.map_err(|error| reason(&error))?;
     if certificates.is_empty() {
         return Err("it holds no certificate in PEM form".to_owned());
     }
@@ -93,16 +93,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_that_cannot_be_used_is_told_why() {
-        let missing = file(Path::new("/does/not/exist")).unwrap_err();
-        assert_eq!(missing, "no such file or directory");
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("ca.pem");
-        std::fs::write(&path, "hello").unwrap();
-        assert_eq!(file(&path).unwrap_err(), "it holds no certificate in PEM form");
-        std::fs::write(&path, "-----BEGIN CERTIFICATE-----\nAQID\n-----END CERTIFICATE-----\n")
-            .unwrap();
-        let found = file(&path).unwrap();
+    fn a_text_that_cannot_be_used_is_told_why() {
+        assert_eq!(certificates(b"hello").unwrap_err(), "it holds no certificate in PEM form");
+        let broken = b"-----BEGIN CERTIFICATE-----\nAQID\n-----END CERTIFICATE-----\n";
+        let found = certificates(broken).unwrap();
         assert_eq!(client(found).err().unwrap(), "no root certificates are found");
     }
 }

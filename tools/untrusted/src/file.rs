@@ -1,11 +1,15 @@
 //! Files that others may have put there.
 
+use std::ffi::OsStr;
 use std::fs::File;
-use std::io;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::io::{self, Write as _};
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat, openat2, renameat, unlinkat,
+};
 
 use crate::Limit;
 
@@ -38,6 +42,37 @@ pub fn open_regular(path: &Path) -> io::Result<File> {
 /// As those of [`Limit::read`], and those of opening it.
 pub fn read(path: &Path, limit: &Limit) -> io::Result<Vec<u8>> {
     limit.read(File::open(path)?)
+}
+
+/// Gives a file in an open directory a new content, whole: whoever reads it meanwhile reads the old one
+/// or the new one, and a link of this name is replaced, not followed. The new file is its owner's alone;
+/// `finish` may change that, once the content is in it.
+///
+/// The content is written to a new file beside it, whose name cannot be known before. One that a killed
+/// process leaves behind ends in `.new`.
+///
+/// # Errors
+/// Those of the file system; the file is then as it was.
+pub fn replace(
+    directory: impl AsFd,
+    name: &OsStr,
+    content: &[u8],
+    finish: impl FnOnce(&File) -> io::Result<()>,
+) -> io::Result<()> {
+    // Its keys are random.
+    let random = RandomState::new().build_hasher().finish();
+    let mut beside = name.to_owned();
+    beside.push(format!(".{random:016x}.new"));
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut file = File::from(openat(&directory, &beside, flags, Mode::RUSR | Mode::WUSR)?);
+    let written = file
+        .write_all(content)
+        .and_then(|()| finish(&file))
+        .and_then(|()| Ok(renameat(&directory, &beside, &directory, name)?));
+    if written.is_err() {
+        let _gone = unlinkat(&directory, &beside, AtFlags::empty());
+    }
+    written
 }
 
 fn regular(file: File) -> io::Result<File> {
@@ -78,6 +113,31 @@ mod tests {
         }
         assert!(open_regular(&fifo).is_err() && open_regular(&inside).is_err());
         assert!(open_regular(&inside.join("near")).is_ok());
+    }
+
+    #[test]
+    fn a_file_is_replaced_whole_and_a_link_is_not_followed() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let place = tempfile::tempdir().unwrap();
+        let other = place.path().join("other");
+        fs::write(&other, "theirs").unwrap();
+        symlink(&other, place.path().join("name")).unwrap();
+        fs::create_dir(place.path().join("taken")).unwrap();
+        let directory = File::open(place.path()).unwrap();
+        let put = |name: &str, text: &str| {
+            replace(&directory, OsStr::new(name), text.as_bytes(), |_| Ok(()))
+        };
+        for text in ["a longer one", "short"] {
+            put("name", text).unwrap();
+            assert_eq!(fs::read_to_string(place.path().join("name")).unwrap(), text);
+        }
+        assert_eq!(fs::read_to_string(&other).unwrap(), "theirs");
+        let mode = fs::symlink_metadata(place.path().join("name")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o7777, 0o600);
+        assert!(put("taken", "x").is_err());
+        let refused = |_: &File| Err(io::Error::other("no"));
+        assert!(replace(&directory, OsStr::new("name"), b"x", refused).is_err());
+        assert_eq!(fs::read_dir(place.path()).unwrap().count(), 3, "nothing is left of it");
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! What comes from outside, and the three rules for it: every read has a limit ([`Limit`]), a file
-//! is opened where it was looked for and nowhere else ([`file`]), and a text is shown cleaned
+//! is opened where it was looked for and nowhere else ([`file`], [`private`]), and a text is shown cleaned
 //! ([`Untrusted`], [`clean`]).
 //!
 //! Outside is everything that this program did not make: a repository, the release document, an
@@ -8,7 +8,9 @@
 
 pub mod file;
 pub mod limit;
+pub mod private;
 mod text;
 
 pub use limit::{Gather, Limit, TooLarge};
+pub use private::{PrivateDirectory, PrivateError};
 pub use text::{LINE, Untrusted, clean, clean_line, obeyed};

@@ -74,33 +74,73 @@ limits! {
     KNOWN_HOSTS = 8 * MIB, "the file of known host keys", "`file_too_large`";
     /// A file of environment variables.
     ENV_FILE = MIB, "the env file", "`file_too_large`";
-    /// A secret of a build; the limit is BuildKit's own (500 KB).
-    BUILD_SECRET = 500_000, "the build secret", "`file_too_large`";
+    /// A secret of a build; the limit is BuildKit's own (`MaxSecretSize`, which it calls 500 KB).
+    BUILD_SECRET = 500 * KIB, "the build secret", "`build_secret_missing`";
+    /// One message between a build step and an SSH agent; the limit is OpenSSH's own.
+    AGENT_MESSAGE = 256 * KIB, "a message of the SSH agent", "the step's connection to the agent ends";
     /// Docker's `config.json`.
     DOCKER_CONFIG = MIB, "Docker's configuration", "`docker_config_failed`";
     /// The answer of a credential helper, or of another small program.
     PROGRAM_OUTPUT = MIB, "the program's output", "the program is stopped; the error of what it was for";
-    /// What git prints.
+    /// A variable in which a CI server tells of its build.
+    CI_VARIABLE = 4 * KIB, "a variable of the CI server", "it counts as not set";
+    /// What git prints; of lists, one entry.
     GIT_OUTPUT = 8 * MIB, "git's output", "git is stopped; the revision counts as unknown, with a warning";
+    /// A small file of a repository's, such as its configuration.
+    GIT_FILE = MIB, "the file of git's", "the revision counts as unknown, with a warning";
     /// A file of certificates.
     CERTIFICATES = 4 * MIB, "the file of certificates", "`file_too_large`";
     /// A whole answer of an engine, such as a list of containers.
     ENGINE_ANSWER = 16 * MIB, "the engine's answer", "`engine_error`";
-    /// One line or message in a stream of an engine.
+    /// One message of BuildKit's account of a build: a megabyte of a step's output, and what goes
+    /// with it. Docker's own client takes as much.
+    BUILD_STATUS = 16 * MIB, "a message of the builder", "the rest of the account is not shown";
+    /// The metadata of one request of the builder: the rules of the largest ignore file, encoded.
+    BUILD_METADATA = 64 * MIB, "the rules that the builder passes on", "`build_failed`";
+    /// An answer of an engine about one thing, such as a container; or one line or message in a
+    /// stream of it.
     ENGINE_MESSAGE = MIB, "a message of the engine", "`engine_error`";
+    /// What an engine says of a request that it refuses.
+    ENGINE_REFUSAL = 64 * KIB, "the engine's error message", "`engine_error`";
+    /// What a login shell prints on a host before it runs a command.
+    SHELL_GREETING = 64 * KIB, "what the login shell prints before a command", "the command counts as not run";
+    /// A line that a command on a host prints, where it is read as an answer.
+    HOST_LINE = 4 * KIB, "the line that the host prints", "the command counts as failed";
     /// What a command in a container prints, where it is read whole.
     EXEC_OUTPUT = MIB, "the command's output", "the rest is passed over; for control commands `front_failed`";
     /// A whole answer of a registry or its token service, manifests included (the distribution
     /// specification asks clients to take 4 MiB).
     REGISTRY_ANSWER = 4 * MIB, "the registry's answer", "`registry_error`";
+    /// A token of a registry's token service: more would not fit into a header.
+    REGISTRY_TOKEN = 16 * KIB, "the registry's token", "`registry_error`";
+    /// The body by which a registry refuses something.
+    REGISTRY_REFUSAL = 64 * KIB, "the registry's refusal", "the rest is not read";
     /// The head of an HTTP answer.
     HTTP_HEAD = 64 * KIB, "the head of the answer", "the try failed, with this as its reason";
     /// The body of an answer that is judged.
     HTTP_BODY = 64 * KIB, "the body of the answer", "the rest is not read";
+    /// A body that is sent with a health check.
+    REQUEST_BODY = 16 * MIB, "the body to send", "`file_too_large`";
     /// A header of a tar archive that describes the next entry (long names, PAX records).
     TAR_HEADER = MIB, "a header in the archive", "the archive is refused";
-    /// A JSON file in an image's archive: manifest, index, configuration.
-    TAR_JSON = 8 * MIB, "a JSON file in the archive", "the archive is refused";
+    /// A JSON file in an image's archive: manifest, index, configuration. A registry takes no more.
+    TAR_JSON = 4 * MIB, "a JSON file in the archive", "the archive is refused";
+    /// All JSON files in an image's archive together.
+    TAR_JSONS = 16 * MIB, "the JSON files in the archive", "the archive is refused";
+    /// What the engine's store keeps of a layer beside a file: headers, padding.
+    LAYER_PIECE = 4 * MIB, "a piece of the layer's archive", "the layer is exported instead";
+    /// The body of an answer of AWS, or of a metadata service.
+    AWS_ANSWER = MIB, "the answer of AWS", "`aws_error`; `credentials_invalid` for a source of credentials";
+    /// A registry's token, in base64 as AWS hands it out.
+    ECR_TOKEN = 32 * KIB, "the token of ECR", "`aws_error`";
+    /// A file that the AWS SDK reads: shared configuration and credentials, tokens of an identity.
+    AWS_FILE = MIB, "a file that the AWS SDK reads", "`credentials_invalid`";
+    /// A lifecycle policy; the limit is that of PutLifecyclePolicy.
+    LIFECYCLE_POLICY = 30_720, "the lifecycle policy", "`file_too_large`";
+    /// What Docker asks of the credential helper on stdin.
+    HELPER_REQUEST = MIB, "the request to the credential helper", "the helper fails";
+    /// A token of a registry that is kept in the user's cache.
+    CACHED_TOKEN = 64 * KIB, "the kept token", "the file counts as missing, with a warning";
     /// A small file that a tool keeps for itself in the user's cache.
     CACHE_FILE = 16 * MIB, "the cache file", "the file counts as missing";
 }

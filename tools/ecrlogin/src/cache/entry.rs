@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use slipway_release::Secret;
 
-use crate::token::Token;
+use crate::EcrHost;
+use crate::token::{Target, Token};
 
 /// A file of another version is taken for none.
 const VERSION: u32 = 1;
@@ -30,6 +31,7 @@ pub(crate) struct Entry {
 impl Entry {
     /// One for a token that was got just now; none if it says of itself that it is of no use.
     pub(super) fn new(token: &Token, now: Timestamp) -> Option<Self> {
+        let end = now.saturating_add(LIFE).unwrap_or(Timestamp::MAX);
         Some(Self {
             version: VERSION,
             host: token.host.clone(),
@@ -38,7 +40,7 @@ impl Entry {
             username: token.username.clone(),
             password: token.password.clone(),
             fetched_at: now,
-            expires_at: Some(token.expires_at).filter(|at| *at > now)?,
+            expires_at: Some(token.expires_at).filter(|at| *at > now)?.min(end),
         })
     }
 
@@ -61,8 +63,19 @@ impl Entry {
         self.version == VERSION
     }
 
+    /// Whether it is of this registry, as far as that is known.
+    pub(super) fn is_of(&self, target: &Target) -> bool {
+        if let Some(host) = &target.host {
+            return self.host == *host;
+        }
+        self.host.parse::<EcrHost>().is_ok_and(|host| {
+            target.account.as_ref().is_none_or(|account| host.account == *account)
+                && target.region.as_ref().is_none_or(|region| host.region == *region)
+        })
+    }
+
     /// Whether it is valid for this long.
-    pub(super) fn is_valid(&self, now: Timestamp, at_least: SignedDuration) -> bool {
+    pub(crate) fn is_valid(&self, now: Timestamp, at_least: SignedDuration) -> bool {
         // One from the future is one of another clock: it may be valid for less than it says.
         now >= self.fetched_at
             && self.expires_at > now
@@ -70,7 +83,7 @@ impl Entry {
     }
 
     /// Whether it is valid for this long and in the first half of its life.
-    pub(super) fn is_fresh(&self, now: Timestamp, at_least: SignedDuration) -> bool {
+    pub(crate) fn is_fresh(&self, now: Timestamp, at_least: SignedDuration) -> bool {
         self.is_valid(now, at_least)
             && now.duration_since(self.fetched_at) < self.expires_at.duration_since(now)
     }
@@ -126,6 +139,20 @@ mod tests {
             let got = (entry.is_valid(at(now), at_least), entry.is_fresh(at(now), at_least));
             assert_eq!(got, (valid, fresh), "at {now}");
         }
+    }
+
+    #[test]
+    fn a_token_is_of_the_registry_that_was_asked_for() {
+        let of = |host: &str| Entry::given(host, "AWS", &Secret::new("p"), at(0));
+        let host = "123456789012.dkr.ecr.eu-west-1.amazonaws.com";
+        let own = Target { region: Some("eu-west-1".to_owned()), ..Target::default() };
+        let other = Target { account: Some("210987654321".to_owned()), ..Target::default() };
+        assert!(of(host).is_of(&own) && of(host).is_of(&crate::host::target(host).unwrap()));
+        assert!(!of(host).is_of(&other) && !of("evil.example").is_of(&own));
+        assert!(!of("evil.example").is_of(&Target::default()));
+        assert!(!of(host).is_of(&crate::host::target("public.ecr.aws").unwrap()));
+        let elsewhere = "123456789012.dkr.ecr.us-east-1.amazonaws.com";
+        assert!(!of(elsewhere).is_of(&own));
     }
 
     #[test]

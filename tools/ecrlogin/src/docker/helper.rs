@@ -4,7 +4,9 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::json;
-use tokio::io::AsyncWriteExt as _;
+use slipway_untrusted::Untrusted;
+use slipway_untrusted::limit::PROGRAM_OUTPUT;
+use tokio::io::{AsyncRead, AsyncWriteExt as _};
 use tokio::process::Command;
 
 use super::{Credentials, DockerError};
@@ -46,6 +48,9 @@ async fn run(
         action,
         reason,
     };
+    if helper.contains('/') {
+        return Err(failed("its name is a path, and not that of a program".to_owned()));
+    }
     let work = async {
         let mut child = Command::new(format!("docker-credential-{helper}"))
             .arg(action)
@@ -58,19 +63,30 @@ async fn run(
             // One that does not read its input tells why by its exit status.
             let _ = stdin.write_all(input.as_bytes()).await;
         }
-        child.wait_with_output().await
+        // Both are there: they were asked for.
+        let read = async |stream| match stream {
+            Some(stream) => PROGRAM_OUTPUT.read_async(stream).await,
+            None => Ok(Vec::new()),
+        };
+        let stdout = child.stdout.take().map(boxed);
+        let stderr = child.stderr.take().map(boxed);
+        // One that says too much is ended when the child is dropped.
+        let (stdout, stderr) = tokio::try_join!(read(stdout), read(stderr))?;
+        std::io::Result::Ok((child.wait().await?, stdout, stderr))
     };
-    let output = match tokio::time::timeout(LIMIT, work).await {
-        Ok(output) => output.map_err(|error| failed(error.to_string()))?,
+    let (status, stdout, stderr) = match tokio::time::timeout(LIMIT, work).await {
+        Ok(ended) => ended.map_err(|error| failed(error.to_string()))?,
         Err(_) => return Err(failed(format!("no answer within {} s", LIMIT.as_secs()))),
     };
-    if output.status.success() {
+    if status.success() {
         return Ok(());
     }
     // Helpers tell what failed on stdout.
-    let told = [&output.stdout, &output.stderr]
-        .map(|bytes| String::from_utf8_lossy(bytes).trim().to_owned())
-        .into_iter()
-        .find(|text| !text.is_empty());
-    Err(failed(told.unwrap_or_else(|| output.status.to_string())))
+    let told = [stdout, stderr].map(|bytes| Untrusted::from_bytes(bytes.trim_ascii()));
+    let told = told.iter().find(|text| !text.is_empty()).map(ToString::to_string);
+    Err(failed(told.unwrap_or_else(|| status.to_string())))
+}
+
+fn boxed(stream: impl AsyncRead + Unpin + Send + 'static) -> Box<dyn AsyncRead + Unpin + Send> {
+    Box::new(stream)
 }

@@ -49,7 +49,7 @@ pub(super) fn hint(error: &Error) -> Cow<'static, str> {
         Error::EmptyProfile { .. } => "`aws configure list-profiles` lists the profiles there are",
         Error::BrokenCredentials { .. } => "mend that source, or choose another with --profile",
         Error::RepositoryUnnamed => "give --repository NAME, or run imgbuild earlier in the pipe",
-        Error::Invalid { code, .. } if code.starts_with("ExpiredToken") => {
+        Error::Invalid { code, .. } if code.raw().starts_with("ExpiredToken") => {
             "temporary keys end after some hours: get new ones from where these are from"
         }
         Error::Invalid { .. } => "the keys may be deleted or mistyped",
@@ -62,10 +62,10 @@ pub(super) fn hint(error: &Error) -> Cow<'static, str> {
         Error::Aws { .. } => "the code is in the ECR API Reference, under Common Errors",
         Error::Repository(error) => error.hint(),
         Error::Docker(error) => error.hint(),
-        Error::NoCache | Error::Cache { .. } => {
+        Error::NotKept { .. } | Error::NotForgotten { .. } => {
             "tokens are kept in $XDG_CACHE_HOME/slipway/ecrlogin, else below ~/.cache"
         }
-        Error::BadToken { .. } | Error::NoKeys { .. } => {
+        Error::BadToken { .. } | Error::OtherRegistry { .. } | Error::NoKeys { .. } => {
             "is the endpoint one of Amazon's? look at AWS_ENDPOINT_URL"
         }
     })

@@ -1,18 +1,16 @@
 //! How the repository is to be, as the options say it.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read as _;
+use std::io;
+use std::path::Path;
 use std::str::FromStr;
 
 use serde_json::Value;
+use slipway_untrusted::limit::LIFECYCLE_POLICY;
 
 use super::RepositoryError;
 use crate::Options;
 use crate::host::target;
-
-/// What PutLifecyclePolicy takes at most (ECR API Reference).
-const POLICY_MAX: u64 = 30_720;
 
 /// Only what was asked for has a value.
 #[derive(Debug, Default)]
@@ -125,13 +123,13 @@ fn tag(given: &str) -> Result<(String, String), RepositoryError> {
 }
 
 fn policy(path: &str) -> Result<Value, RepositoryError> {
-    let unreadable = |source| RepositoryError::PolicyUnreadable { path: path.to_owned(), source };
-    let mut text = Vec::new();
-    let file = File::open(path).map_err(unreadable)?;
-    file.take(POLICY_MAX + 1).read_to_end(&mut text).map_err(unreadable)?;
-    if text.len() as u64 > POLICY_MAX {
-        return Err(RepositoryError::PolicyTooLarge { path: path.to_owned(), limit: POLICY_MAX });
-    }
+    let read = slipway_untrusted::file::read(Path::new(path), &LIFECYCLE_POLICY);
+    let text = read.map_err(|source| match source.kind() {
+        io::ErrorKind::FileTooLarge => {
+            RepositoryError::PolicyTooLarge { path: path.to_owned(), limit: LIFECYCLE_POLICY.bytes }
+        }
+        _ => RepositoryError::PolicyUnreadable { path: path.to_owned(), source },
+    })?;
     let bad = |reason: String| RepositoryError::BadPolicy { path: path.to_owned(), reason };
     let policy: Value = serde_json::from_slice(&text).map_err(|error| bad(error.to_string()))?;
     if !policy.get("rules").is_some_and(Value::is_array) {

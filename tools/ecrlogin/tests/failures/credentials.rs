@@ -36,7 +36,7 @@ fn the_instances_role_is_asked_past_any_proxy() {
 fn the_instance_tells_the_region_where_nothing_else_does() {
     let imds_token = "200\nX-Aws-Ec2-Metadata-Token-Ttl-Seconds: 21600\n\ntoken";
     let imds = Endpoint::new(&[imds_token, "200\n\neu-west-3"]);
-    let ecr = Endpoint::new(&[TOKEN]);
+    let ecr = Endpoint::new(&[&TOKEN.replace("eu-west-1", "eu-west-3")]);
     let env = [KEYS[0], KEYS[1], ("AWS_EC2_METADATA_SERVICE_ENDPOINT", imds.url.as_str())];
     let (document, _) = good(&["--endpoint-url", &ecr.url], &env, None);
     assert_eq!(document["registry"]["region"], "eu-west-3");

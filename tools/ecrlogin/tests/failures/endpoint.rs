@@ -55,6 +55,20 @@ pub(crate) fn silent() -> String {
     listen(move |stream| kept.push(stream))
 }
 
+/// An endpoint that answers with this, and then with this piece for ever.
+pub(crate) fn endless(head: &'static str, piece: &'static str) -> String {
+    listen(move |mut stream| {
+        if request(&mut stream).is_empty() {
+            return;
+        }
+        let piece = piece.repeat(4096);
+        let mut sent = write!(stream, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{head}");
+        while sent.is_ok() {
+            sent = stream.write_all(piece.as_bytes());
+        }
+    })
+}
+
 /// An address that refuses connections.
 pub(crate) fn closed() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -7,6 +7,7 @@ mod answers;
 mod credentials;
 mod endpoint;
 mod forms;
+mod hostile;
 mod mistakes;
 mod registries;
 

@@ -30,20 +30,21 @@ fn the_hosts_that_serve_the_release_are_asked_for_their_health() {
     ]}});
     let plan = plan(&[], document).unwrap();
     assert_eq!(plan.names(), "http://a:8000/health, http://b:8000/health");
-    assert_eq!(plan.without_url, ["d"]);
+    assert_eq!(plan.silent, ["d"]);
 }
 
 #[test]
 fn the_arguments_go_before_the_document() {
+    let digest = format!("sha256:{}", "0a".repeat(32));
     let document = json!({
         "image": {"tag": "v2", "revision": "abc"},
-        "push": {"digest": "sha256:1"},
+        "push": {"digest": digest},
         "deploy": {"hosts": [{"host": "a", "url": "http://a:8000", "outcome": "deployed"}]},
     });
     let plan = plan(&["http://b/health", "tcp://c:1"], document).unwrap();
     assert_eq!(plan.names(), "http://b/health, tcp://c:1");
     let expectation = &plan.probes[0].expectation;
-    assert_eq!(expectation.version.expected, ["v2", "abc", "sha256:1"]);
+    assert_eq!(expectation.version.expected, ["v2", "abc", digest.as_str()]);
     assert!(!expectation.version.required);
     assert_eq!(plan.expected_version(), Some("v2"));
 }
@@ -66,11 +67,59 @@ fn without_a_target_there_is_nothing_to_do() {
     for document in [
         json!({}),
         json!({"deploy": {"hosts": []}}),
-        json!({"deploy": {"hosts": [{"host": "a", "outcome": "deployed"}]}}),
+        json!({"deploy": {"hosts": [{"host": "a", "outcome": "failed"}]}}),
     ] {
         let failure = failure(&[], document);
         assert_eq!((failure.code, failure.exit), (Code::NoTarget, 2));
         assert!(failure.hint.unwrap().contains("http://"));
+    }
+}
+
+#[test]
+fn where_nothing_can_be_asked_nothing_is() {
+    let document = json!({"deploy": {"hosts": [{"host": "a", "outcome": "deployed"}]}});
+    let none = plan(&[], document.clone()).unwrap();
+    assert_eq!((none.probes.len(), none.silent), (0, vec!["a".to_owned()]));
+    // Not where something was expected of an answer.
+    assert_eq!(failure(&["--expect-status=200"], document).code, Code::Usage);
+}
+
+#[test]
+fn what_its_own_host_alone_reaches_is_asked_through_that() {
+    let document = json!({"deploy": {"health_path": "/health", "hosts": [
+        {"host": "u@a", "local_url": "http://127.0.0.1:8000", "outcome": "deployed"},
+        {"host": "u@b", "local_url": "http://127.0.0.1:8000", "outcome": "deployed"},
+        {"host": "u@c", "url": "http://c:8000", "outcome": "deployed"},
+    ]}});
+    let plan = plan(&[], document).unwrap();
+    let through = "http://127.0.0.1:8000/health through u@";
+    assert_eq!(plan.names(), format!("{through}a, {through}b, http://c:8000/health"));
+    let reach = |index: usize| Rc::as_ptr(&plan.probes[index].reach);
+    assert!(reach(0) != reach(1) && reach(1) != reach(2), "each host has a connection of its own");
+}
+
+#[test]
+fn the_password_of_a_target_is_sent_and_never_shown() {
+    let plan = plan(&["http://me:hunter2@a/x"], json!({})).unwrap();
+    let told = format!("{plan:?} {}", plan.names());
+    assert!(!told.contains("hunter2") && told.contains("http://a/x"), "{told}");
+    for bad in ["ssh://me:hunter2@a", "me:hunter2@a:22"] {
+        let failure = failure(&["http://a", "--via", bad], json!({}));
+        assert_eq!(failure.code, Code::Usage);
+        assert!(!failure.message.contains("hunter2"), "{}", failure.message);
+    }
+}
+
+#[test]
+fn files_are_read_to_their_limit() {
+    for args in [
+        ["--body=@/dev/zero", "http://a"],
+        ["--ca-file=/dev/zero", "https://a"],
+        ["--client-cert=/dev/zero", "https://a"],
+    ] {
+        let failure = failure(&args, json!({}));
+        assert_eq!(failure.code, Code::FileTooLarge, "{}", failure.message);
+        assert!(failure.message.contains("is larger than"), "{}", failure.message);
     }
 }
 
@@ -138,9 +187,15 @@ fn a_condition_on_certificates_needs_one() {
 
 #[test]
 fn times_that_do_not_fit_each_other_are_refused() {
-    for args in [["--interval=2s", "--max-interval=1s"], ["--stable=1m", "--timeout=60s"]] {
-        let args = ["http://a", args[0], args[1]];
-        assert_eq!(failure(&args, json!({})).code, Code::Usage, "{args:?}");
+    for (args, said) in [
+        (["--interval=2s", "--max-interval=1s"], "interval"),
+        (["--stable=1m", "--timeout=60s"], "--stable"),
+        (["--timeout=0s", "--stable=0s"], "--timeout 0s"),
+        (["--try-timeout=0s", "--timeout=1s"], "--try-timeout 0s"),
+    ] {
+        let failure = failure(&["http://a", args[0], args[1]], json!({}));
+        assert_eq!(failure.code, Code::Usage, "{args:?}");
+        assert!(failure.message.contains(said), "{}", failure.message);
     }
 }
 

@@ -25,7 +25,7 @@ const GOOD: Result<Ended, Wait> = Err(Wait::Good { stable_left: Duration::ZERO }
 
 #[test]
 fn good_answers_have_to_come_in_a_row() {
-    let mut watch = Watch::new("http://a/", RULE);
+    let mut watch = Watch::new("http://a/", None, RULE);
     let change = |next, tell| Change { next, tell };
     assert_eq!(watch.record(at(1), seen(None)), change(GOOD, false));
     assert_eq!(watch.record(at(2), seen(Some("status 503"))), change(bad(1), true));
@@ -44,7 +44,7 @@ fn good_answers_have_to_come_in_a_row() {
 
 #[test]
 fn it_has_to_stay_well_for_as_long_as_was_asked() {
-    let mut watch = Watch::new("http://a/", Rule { stable: at(100), ..RULE });
+    let mut watch = Watch::new("http://a/", None, Rule { stable: at(100), ..RULE });
     let left = |millis| Err(Wait::Good { stable_left: at(millis) });
     assert_eq!(watch.record(at(10), seen(None)).next, left(100));
     assert_eq!(watch.record(at(60), seen(None)).next, left(50));
@@ -55,14 +55,14 @@ fn it_has_to_stay_well_for_as_long_as_was_asked() {
     assert_eq!(reason, "good for 0.10 s of 100ms");
     assert_eq!(watch.record(at(180), seen(None)).next, Ok(Ended::Healthy));
     // One good try is not enough, however long ago it was.
-    let mut watch = Watch::new("http://a/", Rule { stable: at(1), consecutive: 3, ..RULE });
+    let mut watch = Watch::new("http://a/", None, Rule { stable: at(1), consecutive: 3, ..RULE });
     watch.record(at(1), seen(None));
     assert_eq!(watch.record(at(9), seen(None)).next, GOOD);
 }
 
 #[test]
 fn what_is_gone_stays_away() {
-    let mut watch = Watch::new("http://a/", Rule { gone: true, ..RULE });
+    let mut watch = Watch::new("http://a/", None, Rule { gone: true, ..RULE });
     assert_eq!(watch.record(at(1), seen(None)).next, bad(1));
     // That this side is out of sockets says nothing of the other.
     let local = || seen_why(Some("too many open files"), Why::Local);
@@ -80,8 +80,8 @@ fn what_is_gone_stays_away() {
 #[test]
 fn what_is_hopeless_is_given_up_if_that_was_asked() {
     let hopeless = || seen_why(Some("status 404"), Why::Hopeless);
-    let mut patient = Watch::new("http://a/", RULE);
-    let mut watch = Watch::new("http://a/", Rule { fail_fast: true, ..RULE });
+    let mut patient = Watch::new("http://a/", None, RULE);
+    let mut watch = Watch::new("http://a/", None, Rule { fail_fast: true, ..RULE });
     for n in 1..=3 {
         assert_eq!(patient.record(at(1), hopeless()).next, bad(n));
     }
@@ -94,7 +94,7 @@ fn what_is_hopeless_is_given_up_if_that_was_asked() {
 
 #[test]
 fn a_try_that_never_ended_is_one() {
-    let section = Watch::new("http://a/", RULE).section(at(9));
+    let section = Watch::new("http://a/", None, RULE).section(at(9));
     assert_eq!(section.reason.as_deref(), Some("no answer yet"));
     assert_eq!((section.attempts, section.timeline[0].tries, section.waited_ms), (1, 1, 9));
     assert_eq!((section.latency_p99_ms, section.first_success_ms), (None, None));
@@ -102,7 +102,7 @@ fn a_try_that_never_ended_is_one() {
 
 #[test]
 fn a_target_that_comes_and_goes_is_not_told_of_at_each_change() {
-    let mut watch = Watch::new("http://a/", RULE);
+    let mut watch = Watch::new("http://a/", None, RULE);
     let mut told = Vec::new();
     for n in 0..250_u64 {
         if watch.record(at(n * 100), seen((n % 2 == 0).then_some("status 500"))).tell {
@@ -117,7 +117,7 @@ fn a_target_that_comes_and_goes_is_not_told_of_at_each_change() {
 
 #[test]
 fn the_state_that_lasts_is_told_in_the_end() {
-    let mut watch = Watch::new("http://a/", RULE);
+    let mut watch = Watch::new("http://a/", None, RULE);
     for n in 0..50 {
         watch.record(at(n), seen(Some(&format!("/left is {n}, expected 0"))));
     }
@@ -129,7 +129,7 @@ fn the_state_that_lasts_is_told_in_the_end() {
 
 #[test]
 fn how_slow_an_answer_is_makes_no_other_state() {
-    let mut watch = Watch::new("http://a/", RULE);
+    let mut watch = Watch::new("http://a/", None, RULE);
     let slow = |millis: u64| {
         let why = Why::Slow { limit: at(100) };
         seen_why(Some(&format!("took {millis}ms, expected at most 100ms")), why)
@@ -144,7 +144,7 @@ fn how_slow_an_answer_is_makes_no_other_state() {
 
 #[test]
 fn a_state_that_changes_at_each_try_is_not_told_each_time() {
-    let mut watch = Watch::new("http://a/", RULE);
+    let mut watch = Watch::new("http://a/", None, RULE);
     let told = (0..1000_u64).filter(|n| {
         let reason = format!("/left is {n}, expected 0");
         watch.record(at(n * 100), seen(Some(&reason))).tell
@@ -160,7 +160,7 @@ proptest! {
         consecutive in 1..5_u32,
         gone: bool,
     ) {
-        let mut watch = Watch::new("tcp://a:1", Rule { consecutive, gone, ..RULE });
+        let mut watch = Watch::new("tcp://a:1", None, Rule { consecutive, gone, ..RULE });
         let mut ended = false;
         for (n, good) in good.iter().enumerate() {
             ended |= watch.record(at(n as u64), seen((*good == gone).then_some("no"))).next.is_ok();

@@ -1,6 +1,8 @@
 //! The builder of engines without BuildKit, such as Podman's: the context travels whole, and the
 //! engine's account is lines of text.
 
+#[doc(hidden)]
+pub(crate) mod fuzz;
 mod pack;
 mod report;
 
@@ -25,8 +27,9 @@ use tokio::sync::mpsc;
 use crate::archive;
 use crate::build::{Built, Job};
 use crate::cache::Place as CachePlace;
+use crate::diagnose::in_the_file;
 use crate::dockerfile::line_of;
-use crate::error::{Error, FailedStep};
+use crate::error::{Error, FailedStep, Role};
 use crate::flags::{Anew, Host, Limit};
 use crate::ignore::{self, Matcher};
 use crate::mask::Mask;
@@ -210,8 +213,8 @@ impl Sent {
         let dockerfile = job.dockerfile.name.clone();
         Ok(match job.place {
             Place::Directory(root) => {
-                let ignore = ignore::rules(root, &job.dockerfile.path)?;
-                let (dockerfile, extras) = extras(root, job.dockerfile, &ignore)?;
+                let (dockerfile, extras) = extras(job.dockerfile)?;
+                let ignore = job.dockerfile.rules.clone();
                 let content = Content::Directory { root: root.clone(), ignore, extras };
                 Self { dockerfile, remote: None, content }
             }
@@ -262,21 +265,18 @@ fn send_archive(path: &Path, pieces: &Pieces) -> Result<(), Error> {
 /// This builder reads the Dockerfile and `.dockerignore` from the context only. One that is outside,
 /// or kept out, is sent all the same and then ignored; rules that stand beside the Dockerfile have
 /// been followed here, and must not be followed once more by those of the context.
-fn extras(
-    root: &Path,
-    dockerfile: &Dockerfile,
-    ignore: &Matcher,
-) -> Result<(String, Vec<Extra>), Error> {
-    let inside = inside(root, &dockerfile.path);
-    let visible = inside.as_ref().is_some_and(|path| !ignore::excludes(ignore, path));
-    let own_rules = ignore::own(&dockerfile.path)?;
-    let name = inside.unwrap_or_else(|| format!(".dockerfile.{:020x}", rand::random::<u64>()));
+fn extras(dockerfile: &Dockerfile) -> Result<(String, Vec<Extra>), Error> {
+    let inside = dockerfile.inside.as_deref().and_then(Path::to_str);
+    let visible = inside.is_some_and(|path| !ignore::excludes(&dockerfile.rules, path));
+    let own_rules = dockerfile.ignore.is_some();
+    let outside = || format!(".dockerfile.{:020x}", rand::random::<u64>());
+    let name = inside.map_or_else(outside, str::to_owned);
     let mut extras = Vec::new();
     if !visible {
         extras.push(Extra { name: name.clone(), content: dockerfile.text.clone().into_bytes() });
     }
     if own_rules || !visible {
-        let shared = if own_rules { None } else { std::fs::read(root.join(".dockerignore")).ok() };
+        let shared = dockerfile.shared_ignore.clone().filter(|_| !own_rules);
         let mut content = shared.unwrap_or_default();
         content.extend(b"\n.dockerignore\n");
         if !visible {
@@ -285,15 +285,6 @@ fn extras(
         extras.push(Extra { name: ".dockerignore".to_owned(), content });
     }
     Ok((name, extras))
-}
-
-/// The path within the context, if the file is in it.
-fn inside(root: &Path, file: &Path) -> Option<String> {
-    // The file's own name stays: a link has its place in the context.
-    let directory =
-        file.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let real = directory.canonicalize().ok()?.join(file.file_name()?);
-    real.strip_prefix(root).ok()?.to_str().map(str::to_owned)
 }
 
 /// Sends what is written in pieces.
@@ -327,12 +318,19 @@ fn explain(error: slipway_engine::Error, report: &Report, job: &Job<'_>) -> Erro
         E::Registry { fault, .. } => {
             let from = report.step.as_ref().and_then(|step| step.text.split(' ').nth(1));
             let image = from.unwrap_or("of the Dockerfile").to_owned();
-            Error::BaseImage { image, fault: Some(fault), why }
+            Error::BaseImage { role: Role::Base, image, fault: Some(fault), why }
         }
         E::DiskFull { message } => Error::DiskFull { why: message },
         E::Api { .. } | E::NotFound { .. } | E::Conflict { .. } => {
+            let path = &job.dockerfile.path;
+            // What a command prints may read like anything.
+            if exit_code(&why).is_none()
+                && let Some(error) = in_the_file(&why, &why, path, job.target)
+            {
+                return error;
+            }
             let Some(step) = &report.step else { return Error::Build { why } };
-            let path = job.dockerfile.path.clone();
+            let path = path.clone();
             let line = line_of(&job.dockerfile.text, None, 0, &step.text);
             Error::Step {
                 step: Box::new(FailedStep {

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
+use slipway_untrusted::file::open_beneath;
 use tar::{Builder, EntryType, Header};
 
 use crate::context::{Entry, Filter, Kind, walk};
@@ -27,11 +28,14 @@ pub(crate) fn pack(
     let mut archive = Builder::new(to);
     let filter = Filter { include: None, exclude: ignore.clone() };
     let mut failed = None;
+    let directory =
+        File::open(root).map_err(|source| Error::Unreadable { path: root.to_owned(), source })?;
     walk(root, &filter, &mut |entry| {
-        if extras.iter().any(|extra| extra.name == entry.path) {
+        if extras.iter().any(|extra| entry.path == Path::new(&extra.name)) {
             return true;
         }
-        let result = append(&mut archive, root, &entry);
+        let result = append(&mut archive, &directory, &entry)
+            .map_err(|source| Error::Unreadable { path: root.join(&entry.path), source });
         let going = result.is_ok();
         failed = result.err();
         going
@@ -55,9 +59,7 @@ pub(crate) fn pack(
     Ok(())
 }
 
-fn append<W: Write>(archive: &mut Builder<W>, root: &Path, entry: &Entry) -> Result<(), Error> {
-    let path = root.join(&entry.path);
-    let unreadable = |source| Error::Unreadable { path: path.clone(), source };
+fn append<W: Write>(archive: &mut Builder<W>, directory: &File, entry: &Entry) -> io::Result<()> {
     let seconds = entry.modified_ns.div_euclid(1_000_000_000);
     let kind = match &entry.kind {
         Kind::Directory => EntryType::Directory,
@@ -72,20 +74,19 @@ fn append<W: Write>(archive: &mut Builder<W>, root: &Path, entry: &Entry) -> Res
     match &entry.kind {
         Kind::File => {
             header.set_size(entry.size);
-            let file = File::open(&path).map_err(unreadable)?;
+            // It may have become a link or something else since it was looked at.
+            let file = open_beneath(directory, &entry.path)?;
             let mut exactly = Exactly { file, left: entry.size };
-            return archive.append_data(&mut header, &entry.path, &mut exactly).map_err(unreadable);
+            return archive.append_data(&mut header, &entry.path, &mut exactly);
         }
-        Kind::Link(target) => {
-            return archive.append_link(&mut header, &entry.path, target).map_err(unreadable);
-        }
+        Kind::Link(target) => return archive.append_link(&mut header, &entry.path, target),
         Kind::Device { number, .. } => {
-            header.set_device_major(rustix::fs::major(*number)).map_err(unreadable)?;
-            header.set_device_minor(rustix::fs::minor(*number)).map_err(unreadable)?;
+            header.set_device_major(rustix::fs::major(*number))?;
+            header.set_device_minor(rustix::fs::minor(*number))?;
         }
         Kind::Directory | Kind::Fifo => {}
     }
-    archive.append_data(&mut header, &entry.path, io::empty()).map_err(unreadable)
+    archive.append_data(&mut header, &entry.path, io::empty())
 }
 
 /// Owner and group are root's, as docker has it.
@@ -178,6 +179,40 @@ mod tests {
     }
 
     #[test]
+    fn names_that_are_no_text_arrive() {
+        use std::ffi::OsStr;
+        use std::os::unix::ffi::OsStrExt;
+        let dir = tempfile::tempdir().unwrap();
+        let names = [&b"caf\xe9"[..], b"link\xff"].map(OsStr::from_bytes);
+        fs::write(dir.path().join(names[0]), "x").unwrap();
+        symlink(names[0], dir.path().join(names[1])).unwrap();
+        let mut bytes = Vec::new();
+        pack(dir.path(), &Matcher::default(), &[], &mut bytes).unwrap();
+        let mut archive = tar::Archive::new(bytes.as_slice());
+        let found: Vec<(Vec<u8>, Option<Vec<u8>>)> = archive
+            .entries()
+            .unwrap()
+            .map(|entry| entry.unwrap())
+            .map(|e| (e.path_bytes().into(), e.link_name_bytes().map(Into::into)))
+            .collect();
+        let bytes = names.map(|name| name.as_bytes().to_vec());
+        assert_eq!(found, [(bytes[0].clone(), None), (bytes[1].clone(), Some(bytes[0].clone()))]);
+    }
+
+    #[test]
+    fn what_became_a_link_is_not_followed_out() {
+        let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        fs::write(other.path().join("secret"), "canary").unwrap();
+        symlink(other.path().join("secret"), dir.path().join("f")).unwrap();
+        let entry =
+            Entry { path: "f".into(), kind: Kind::File, mode: 0o644, size: 6, modified_ns: 0 };
+        let mut bytes = Vec::new();
+        let directory = File::open(dir.path()).unwrap();
+        assert!(append(&mut Builder::new(&mut bytes), &directory, &entry).is_err());
+        assert!(!String::from_utf8_lossy(&bytes).contains("canary"));
+    }
+
+    #[test]
     fn a_file_that_shrinks_is_named() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("f");
@@ -185,7 +220,8 @@ mod tests {
         let entry =
             Entry { path: "f".into(), kind: Kind::File, mode: 0o644, size: 9, modified_ns: 0 };
         let mut archive = Builder::new(Vec::new());
-        let error = append(&mut archive, dir.path(), &entry).unwrap_err();
+        let directory = File::open(dir.path()).unwrap();
+        let error = append(&mut archive, &directory, &entry).unwrap_err();
         assert!(error.to_string().contains("shorter"), "{error}");
     }
 }

@@ -2,6 +2,10 @@
 //! read. Docker and Podman word them alike.
 
 use std::collections::VecDeque;
+use std::mem;
+
+use slipway_untrusted::clean_line;
+use slipway_untrusted::limit::ENGINE_MESSAGE;
 
 use crate::mask::Mask;
 
@@ -40,12 +44,15 @@ impl Report {
         &self.mask
     }
 
-    /// Takes a piece of the account; whole lines go to `each`.
+    /// Takes a piece of the account; whole lines go to `each`, and what is too long for one in pieces.
     pub(crate) fn take(&mut self, text: &str, each: &mut dyn FnMut(&str)) {
-        self.rest.push_str(text);
-        while let Some(at) = self.rest.find('\n') {
-            let line: String = self.rest.drain(..=at).collect();
-            let line = self.mask.hide(line.trim_end()).into_owned();
+        for piece in text.split_inclusive('\n') {
+            self.rest.push_str(piece);
+            if !piece.ends_with('\n') && ENGINE_MESSAGE.admit(self.rest.len() as u64).is_ok() {
+                continue;
+            }
+            let line = mem::take(&mut self.rest);
+            let line = clean_line(&self.mask.hide(line.trim_end())).into_owned();
             if !line.is_empty() {
                 self.line(&line);
                 each(&line);
@@ -156,6 +163,16 @@ mod tests {
         assert_eq!(report.step, Some(Step { number: 2, of: 2, text: "RUN make: all".into() }));
         assert_eq!(report.cached, 1);
         assert_eq!(report.id(), Some(format!("sha256:{id}").as_str()));
+    }
+
+    #[test]
+    fn a_line_without_an_end_is_not_held_for_ever_and_none_steers_a_terminal() {
+        let (report, lines) = read(&["x".repeat(600_000).as_str(); 4]);
+        assert!(report.rest.len() < 2 * 600_000 && lines.len() == 2, "{}", lines.len());
+        assert!(lines.iter().all(|line| line.len() < 5000));
+        let (report, lines) = read(&["Step 1/2 : RUN \u{1b}]0;x\u{7}\n\u{1b}[31mred\rno\n"]);
+        assert_eq!(lines, ["Step 1/2 : RUN \\u{1b}]0;x\\u{7}", "red\\u{d}no"]);
+        assert_eq!(report.step.unwrap().text, "RUN \\u{1b}]0;x\\u{7}");
     }
 
     #[test]

@@ -4,14 +4,12 @@ use super::*;
 
 use std::fs;
 
-fn dockerfile(path: PathBuf) -> Dockerfile {
-    let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-    Dockerfile { path, name, text: "FROM scratch\n".into(), ignore: None }
-}
-
-fn of(root: &Path, file: PathBuf) -> (String, BTreeMap<String, String>) {
-    let ignore = ignore::rules(root, &file).unwrap();
-    let (name, extras) = extras(root, &dockerfile(file), &ignore).unwrap();
+fn of(root: &Path, file: &Path) -> (String, BTreeMap<String, String>) {
+    fs::write(file, "FROM scratch\n").unwrap();
+    let mut options = crate::options::Options::of(root);
+    options.file = Some(file.display().to_string());
+    let read = crate::plan::dockerfile(&options, &Place::Directory(root.to_owned())).unwrap();
+    let (name, extras) = extras(&read).unwrap();
     let text = |extra: Extra| (extra.name, String::from_utf8(extra.content).unwrap());
     (name, extras.into_iter().map(text).collect())
 }
@@ -22,7 +20,7 @@ fn a_dockerfile_in_the_context_is_sent_as_it_lies_there() {
     let root = dir.path().canonicalize().unwrap();
     fs::create_dir(root.join("deploy")).unwrap();
     fs::write(root.join("deploy/Dockerfile"), "").unwrap();
-    let (name, extras) = of(&root, root.join("deploy/Dockerfile"));
+    let (name, extras) = of(&root, &root.join("deploy/Dockerfile"));
     assert_eq!((name.as_str(), extras.len()), ("deploy/Dockerfile", 0));
 }
 
@@ -32,7 +30,7 @@ fn one_that_is_kept_out_is_sent_and_ignored() {
     let root = dir.path().canonicalize().unwrap();
     fs::write(root.join("Dockerfile"), "").unwrap();
     fs::write(root.join(".dockerignore"), "Dockerfile").unwrap();
-    let (name, extras) = of(&root, root.join("Dockerfile"));
+    let (name, extras) = of(&root, &root.join("Dockerfile"));
     assert_eq!(name, "Dockerfile");
     assert_eq!(extras["Dockerfile"], "FROM scratch\n");
     assert_eq!(extras[".dockerignore"], "Dockerfile\n.dockerignore\nDockerfile");
@@ -44,7 +42,7 @@ fn one_outside_gets_a_name_that_nothing_has() {
     let root = dir.path().canonicalize().unwrap();
     fs::write(root.join(".dockerignore"), "*.log").unwrap();
     fs::write(other.path().join("Dockerfile"), "").unwrap();
-    let (name, extras) = of(&root, other.path().join("Dockerfile"));
+    let (name, extras) = of(&root, &other.path().join("Dockerfile"));
     assert!(name.starts_with(".dockerfile."), "{name}");
     assert_eq!(extras[&name], "FROM scratch\n");
     assert_eq!(extras[".dockerignore"], format!("*.log\n.dockerignore\n{name}"));
@@ -57,7 +55,7 @@ fn rules_beside_the_dockerfile_are_followed_once() {
     fs::write(root.join("Dockerfile"), "").unwrap();
     fs::write(root.join(".dockerignore"), "*").unwrap();
     fs::write(root.join("Dockerfile.dockerignore"), "").unwrap();
-    let (_, extras) = of(&root, root.join("Dockerfile"));
+    let (_, extras) = of(&root, &root.join("Dockerfile"));
     assert_eq!(extras.len(), 1);
     assert_eq!(extras[".dockerignore"], "\n.dockerignore\n");
 }

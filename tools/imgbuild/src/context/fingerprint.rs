@@ -1,5 +1,6 @@
 //! Whether a directory changed, without reading its files.
 
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::Path;
 
 use super::walk::{Filter, Kind, walk};
@@ -16,14 +17,19 @@ pub(crate) fn fingerprint(root: &Path, ignore: &Matcher) -> Result<String, Error
     walk(root, &filter, &mut |entry| {
         let (kind, detail) = match &entry.kind {
             // A directory's time changes with what is ignored inside it.
-            Kind::Directory => ("d", String::new()),
-            Kind::File => ("f", format!("{} {}", entry.size, entry.modified_ns)),
-            Kind::Link(target) => ("l", target.clone()),
-            Kind::Fifo => ("p", String::new()),
-            Kind::Device { block, number } => (if *block { "b" } else { "c" }, number.to_string()),
+            Kind::Directory => ("d", Vec::new()),
+            Kind::File => ("f", format!("{} {}", entry.size, entry.modified_ns).into_bytes()),
+            Kind::Link(target) => ("l", target.clone().into_vec()),
+            Kind::Fifo => ("p", Vec::new()),
+            Kind::Device { block, number } => {
+                (if *block { "b" } else { "c" }, number.to_string().into_bytes())
+            }
         };
         // A zero byte cannot be in a path, so no two trees write the same text.
-        hasher.update(format!("{}\0{kind}\0{:o}\0{detail}\0", entry.path, entry.mode).as_bytes());
+        hasher.update(entry.path.as_os_str().as_bytes());
+        hasher.update(format!("\0{kind}\0{:o}\0", entry.mode).as_bytes());
+        hasher.update(&detail);
+        hasher.update(b"\0");
         true
     })?;
     Ok(hasher.hex())

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use super::name;
 use crate::ignore::{Matcher, clean};
 
 /// Links that lead to links end somewhere; a circle does not.
@@ -66,21 +67,26 @@ fn targets(root: &Path, directory: &str, part: &str) -> Vec<String> {
     let Ok(matcher) = Matcher::new([part]) else {
         return Vec::new();
     };
-    let Ok(entries) = fs::read_dir(root.join(directory)) else {
+    let Ok(entries) = fs::read_dir(root.join(name::name(directory))) else {
         return Vec::new();
     };
     entries
         .flatten()
-        .filter_map(|entry| entry.file_name().into_string().ok())
+        .map(|entry| name::text(&entry.file_name()).into_owned())
         .filter(|name| matcher.matches(name, None).0)
         .filter_map(|name| link(root, directory, &name))
         .collect()
 }
 
 fn link(root: &Path, directory: &str, name: &str) -> Option<String> {
-    let target =
-        fs::read_link(root.join(directory).join(name)).ok()?.into_os_string().into_string().ok()?;
-    Some(if target.starts_with('/') { target } else { format!("{directory}/{target}") })
+    let path = root.join(name::name(directory)).join(name::name(name));
+    let target = fs::read_link(path).ok()?;
+    let target = name::text(target.as_os_str());
+    Some(if target.starts_with('/') {
+        target.into_owned()
+    } else {
+        format!("{directory}/{target}")
+    })
 }
 
 #[cfg(test)]

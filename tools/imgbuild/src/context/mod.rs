@@ -3,6 +3,7 @@
 mod directory;
 mod fingerprint;
 mod follow;
+pub(crate) mod name;
 mod walk;
 
 pub(crate) use fingerprint::fingerprint;

@@ -3,19 +3,21 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::path::Path;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::FileType;
 
 use super::directory::Directory;
+use super::name;
 use crate::error::Error;
 use crate::ignore::{Matcher, Parent};
 
 /// One thing found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entry {
-    /// The path below the root, with `/`.
-    pub(crate) path: String,
+    /// The path below the root.
+    pub(crate) path: PathBuf,
     pub(crate) kind: Kind,
     /// The permission bits with set-id and sticky, as in `st_mode & 0o7777`.
     pub(crate) mode: u32,
@@ -30,7 +32,7 @@ pub(crate) enum Kind {
     Directory,
     File,
     /// A link with its target, which is not followed.
-    Link(String),
+    Link(OsString),
     Fifo,
     /// A device with its number.
     Device {
@@ -59,7 +61,21 @@ pub(crate) fn walk(
     each: &mut dyn FnMut(Entry) -> bool,
 ) -> Result<(), Error> {
     let mut walker = Walker { root, filter, each, pending: Vec::new() };
-    walker.directory(Directory::open(root), "", None, None).map(drop)
+    // The way down is kept here and not on the stack: it may be as long as a path can be.
+    let mut levels: Vec<Level> = Vec::new();
+    levels.extend(walker.level(Directory::open(root), PathBuf::new(), Known::default(), None)?);
+    while let Some(level) = levels.last_mut() {
+        let Some(name) = level.names.next() else {
+            walker.leave(level.pending);
+            levels.pop();
+            continue;
+        };
+        match walker.child(level, &name)? {
+            ControlFlow::Continue(below) => levels.extend(below),
+            ControlFlow::Break(()) => break,
+        }
+    }
+    Ok(())
 }
 
 struct Walker<'a> {
@@ -70,88 +86,104 @@ struct Walker<'a> {
     pending: Vec<Entry>,
 }
 
+/// A directory on the way down.
+struct Level {
+    directory: Directory,
+    /// What of it was not looked at yet.
+    names: std::vec::IntoIter<OsString>,
+    path: PathBuf,
+    known: Known,
+    /// How many directories were pending with this one, if it is not wanted itself.
+    pending: Option<usize>,
+}
+
+/// What the rules say of a directory, for its children.
+#[derive(Default)]
+struct Known {
+    included: Option<Parent>,
+    excluded: Option<Parent>,
+}
+
 impl Walker<'_> {
-    /// Walks one directory; `false` when the walk was stopped.
-    fn directory(
-        &mut self,
+    /// Begins with a directory; none if it is not there any more.
+    fn level(
+        &self,
         opened: io::Result<Directory>,
-        path: &str,
-        included: Option<&Parent>,
-        excluded: Option<&Parent>,
-    ) -> Result<bool, Error> {
-        let listed = opened.and_then(|directory| Ok((directory.names()?, directory)));
-        let (names, directory) = match listed {
-            Ok(listed) => listed,
-            // It was there a moment ago: whoever removed it meant it.
-            Err(error) if gone(&error) => return Ok(true),
-            Err(source) => return Err(self.unreadable(path, source)),
-        };
-        for name in names {
-            let Some(text) = name.to_str() else {
-                return Err(Error::NameNotText { path: self.root.join(path).join(name) });
-            };
-            let child = if path.is_empty() { text.to_owned() } else { format!("{path}/{text}") };
-            if !self.child(&directory, &name, child, included, excluded)? {
-                return Ok(false);
+        path: PathBuf,
+        known: Known,
+        pending: Option<usize>,
+    ) -> Result<Option<Level>, Error> {
+        match opened.and_then(|directory| Ok((directory.names()?, directory))) {
+            Ok((names, directory)) => {
+                Ok(Some(Level { directory, names: names.into_iter(), path, known, pending }))
             }
+            // It was there a moment ago: whoever removed it meant it.
+            Err(error) if gone(&error) => Ok(None),
+            Err(source) => Err(self.unreadable(&path, source)),
         }
-        Ok(true)
     }
 
-    fn unreadable(&self, path: &str, source: io::Error) -> Error {
+    /// Is done with a directory. One that nothing below took along is not wanted.
+    fn leave(&mut self, pending: Option<usize>) {
+        if pending == Some(self.pending.len()) {
+            self.pending.pop();
+        }
+    }
+
+    fn unreadable(&self, path: &Path, source: io::Error) -> Error {
         Error::Unreadable { path: self.root.join(path), source }
     }
 
+    /// Looks at one thing in a directory. Answers the directory that it is, if that is to be walked.
     fn child(
         &mut self,
-        parent: &Directory,
+        parent: &Level,
         name: &OsStr,
-        path: String,
-        included: Option<&Parent>,
-        excluded: Option<&Parent>,
-    ) -> Result<bool, Error> {
+    ) -> Result<ControlFlow<(), Option<Level>>, Error> {
+        let path = parent.path.join(name);
+        let text = name::text(path.as_os_str());
         let (mut wanted, mut below) = (true, true);
-        let mut included_here = None;
+        let mut known = Known::default();
         if let Some(include) = &self.filter.include {
-            let (hit, info) = include.matches(&path, included);
+            let (hit, here) = include.matches(&text, parent.known.included.as_ref());
             wanted = hit;
-            below = hit || !include.matches_none_below(&path);
-            included_here = Some(info);
+            below = hit || !include.matches_none_below(&text);
+            known.included = Some(here);
         }
-        let (hit, excluded_here) = self.filter.exclude.matches(&path, excluded);
+        let (hit, here) = self.filter.exclude.matches(&text, parent.known.excluded.as_ref());
+        known.excluded = Some(here);
         wanted &= !hit;
-        below &= !hit || !self.filter.exclude.excludes_all_below(&path);
+        below &= !hit || !self.filter.exclude.excludes_all_below(&text);
         if !wanted && !below {
-            return Ok(true);
+            return Ok(ControlFlow::Continue(None));
         }
-        let Some(entry) = self.look(parent, name, &path)? else {
-            return Ok(true);
+        let Some(entry) = self.look(&parent.directory, name, &path)? else {
+            return Ok(ControlFlow::Continue(None));
         };
         let directory = entry.kind == Kind::Directory;
         if wanted {
             for entry in self.pending.drain(..).chain([entry]) {
                 if !(self.each)(entry) {
-                    return Ok(false);
+                    return Ok(ControlFlow::Break(()));
                 }
             }
         } else if directory {
             self.pending.push(entry);
         }
-        if directory && below {
-            let depth = self.pending.len();
-            let opened = parent.child(name, &self.root.join(&path));
-            let going =
-                self.directory(opened, &path, included_here.as_ref(), Some(&excluded_here))?;
-            // Nothing below took it along: it is not wanted.
-            if !wanted && self.pending.len() == depth {
-                self.pending.pop();
-            }
-            return Ok(going);
+        if !directory || !below {
+            return Ok(ControlFlow::Continue(None));
         }
-        Ok(true)
+        let pending = (!wanted).then_some(self.pending.len());
+        let opened = parent.directory.child(name, &path);
+        drop(text);
+        let level = self.level(opened, path, known, pending)?;
+        if level.is_none() {
+            self.leave(pending);
+        }
+        Ok(ControlFlow::Continue(level))
     }
 
-    fn look(&self, parent: &Directory, name: &OsStr, path: &str) -> Result<Option<Entry>, Error> {
+    fn look(&self, parent: &Directory, name: &OsStr, path: &Path) -> Result<Option<Entry>, Error> {
         let found = match parent.stat(name) {
             Ok(found) => found,
             Err(error) if gone(&error) => return Ok(None),
@@ -160,9 +192,9 @@ impl Walker<'_> {
         let kind = match FileType::from_raw_mode(found.st_mode) {
             FileType::Directory => Kind::Directory,
             FileType::RegularFile => Kind::File,
-            FileType::Symlink => Kind::Link(text(
-                parent.link(name).map_err(|source| self.unreadable(path, source))?,
-            )?),
+            FileType::Symlink => {
+                Kind::Link(parent.link(name).map_err(|source| self.unreadable(path, source))?)
+            }
             FileType::Fifo => Kind::Fifo,
             FileType::BlockDevice => Kind::Device { block: true, number: found.st_rdev },
             FileType::CharacterDevice => Kind::Device { block: false, number: found.st_rdev },
@@ -180,10 +212,6 @@ impl Walker<'_> {
                 .saturating_add(i64::try_from(found.st_mtime_nsec).unwrap_or_default()),
         }))
     }
-}
-
-fn text(target: OsString) -> Result<String, Error> {
-    target.into_string().map_err(|target| Error::NameNotText { path: target.into() })
 }
 
 fn gone(error: &io::Error) -> bool {
@@ -209,7 +237,7 @@ mod tests {
     fn found(root: &Path, filter: &Filter) -> Vec<String> {
         let mut paths = Vec::new();
         walk(root, filter, &mut |entry| {
-            paths.push(entry.path);
+            paths.push(entry.path.into_os_string().into_string().unwrap());
             true
         })
         .unwrap();
@@ -260,7 +288,8 @@ mod tests {
             true
         })
         .unwrap();
-        let kinds: Vec<_> = entries.iter().map(|e| (e.path.as_str(), e.kind.clone())).collect();
+        let kinds: Vec<_> =
+            entries.iter().map(|e| (e.path.to_str().unwrap(), e.kind.clone())).collect();
         assert_eq!(
             kinds,
             [
@@ -273,11 +302,34 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_no_text_is_named() {
+    fn a_name_that_is_no_text_arrives_and_is_ruled_on() {
         use std::os::unix::ffi::OsStrExt;
-        let dir = tree(&[]);
-        fs::write(dir.path().join(std::ffi::OsStr::from_bytes(b"x\xff")), "").unwrap();
-        let error = walk(dir.path(), &Filter::default(), &mut |_| true).unwrap_err();
-        assert!(matches!(error, Error::NameNotText { .. }), "{error}");
+        let dir = tree(&["d/a"]);
+        let names = [&b"caf\xe8"[..], b"caf\xe9", b"d/x\xff"].map(OsStr::from_bytes);
+        for name in names {
+            fs::write(dir.path().join(name), "").unwrap();
+        }
+        symlink(names[0], dir.path().join("link")).unwrap();
+        let found = |rules: &[u8]| {
+            let rules = name::text_of(rules);
+            let filter = Filter { include: None, exclude: matcher(&[&rules]) };
+            let mut found = Vec::new();
+            walk(dir.path(), &filter, &mut |entry| {
+                found.push(entry);
+                true
+            })
+            .unwrap();
+            found
+        };
+        let all = found(b"none");
+        assert_eq!(all.len(), 6);
+        assert!(names.iter().all(|name| all.iter().any(|entry| entry.path == *name)));
+        assert!(all.iter().any(|entry| entry.kind == Kind::Link(names[0].to_owned())));
+        // A byte of a rule is that byte, `?` is any one of them.
+        let rest = |rules| found(rules).into_iter().map(|entry| entry.path).collect::<Vec<_>>();
+        assert!(!rest(b"caf\xe9").iter().any(|path| path == names[1]));
+        assert!(rest(b"caf\xe9").iter().any(|path| path == names[0]));
+        assert!(!rest(b"caf?").iter().any(|path| path == names[0] || path == names[1]));
+        assert!(!rest(b"**/x*").iter().any(|path| path == names[2]));
     }
 }

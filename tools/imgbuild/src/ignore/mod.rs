@@ -3,32 +3,42 @@
 mod matcher;
 mod pattern;
 
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
+
+use slipway_untrusted::limit::IGNORE_FILE;
 
 pub(crate) use matcher::{Matcher, Parent};
 pub(crate) use pattern::clean;
 
+use crate::beneath::{Base, Fault};
+use crate::context::name::text_of;
 use crate::error::Error;
+use pattern::BadPattern;
 
-/// The rules for a build of `dockerfile` with the directory `context`:
-/// `NAME.dockerignore` beside the Dockerfile where there is such a file, empty
-/// or not, else `.dockerignore` in the context, else none.
-pub(crate) fn rules(context: &Path, dockerfile: &Path) -> Result<Matcher, Error> {
-    for path in [beside(dockerfile), context.join(".dockerignore")] {
-        if let Some(text) = read(&path)? {
-            let patterns = parse(&text);
-            return Matcher::new(patterns.iter().map(String::as_str))
-                .map_err(|bad| Error::BadIgnoreFile { path, why: bad.to_string() });
+/// Reads an ignore file. None where there is none; a directory and a link that leads nowhere count
+/// as none, as they do to docker.
+pub(crate) fn read(base: &Base, below: &Path, shown: &Path) -> Result<Option<Vec<u8>>, Error> {
+    match base.read(below, &IGNORE_FILE) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(Fault::Missing | Fault::Directory) => Ok(None),
+        Err(Fault::TooLarge(why)) => {
+            Err(Error::BadIgnoreFile { path: shown.to_owned(), line: None, why: why.to_string() })
         }
+        Err(fault) => Err(Error::of_file(shown, fault)),
     }
-    Ok(Matcher::default())
 }
 
-/// Whether the Dockerfile has rules of its own.
-pub(crate) fn own(dockerfile: &Path) -> Result<bool, Error> {
-    Ok(read(&beside(dockerfile))?.is_some())
+/// The rules of an ignore file.
+pub(crate) fn rules(bytes: &[u8], shown: &Path) -> Result<Matcher, Error> {
+    let mut patterns = Vec::new();
+    for (line, pattern) in parse(&text_of(bytes)) {
+        let pattern = pattern::Pattern::new(&pattern).map_err(|BadPattern(why)| {
+            let (path, line) = (shown.to_owned(), Some(line));
+            Error::BadIgnoreFile { path, line, why: why.to_owned() }
+        })?;
+        patterns.extend(pattern);
+    }
+    Ok(Matcher::of(patterns))
 }
 
 /// Whether the rules keep this path out, or a directory that leads to it.
@@ -41,44 +51,24 @@ pub(crate) fn excludes(rules: &Matcher, path: &str) -> bool {
     rules.matches(path, parent.as_ref()).0
 }
 
-fn beside(dockerfile: &Path) -> PathBuf {
+/// The name of the ignore file that a Dockerfile of this name has of its own.
+pub(crate) fn beside(dockerfile: &Path) -> PathBuf {
     let mut own = dockerfile.as_os_str().to_owned();
     own.push(".dockerignore");
     PathBuf::from(own)
 }
 
-/// The file's text; a directory or a link that leads nowhere counts as none.
-fn read(path: &Path) -> Result<Option<String>, Error> {
-    match fs::read(path) {
-        Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::NotFound
-                    | io::ErrorKind::IsADirectory
-                    | io::ErrorKind::NotADirectory
-            ) =>
-        {
-            Ok(None)
-        }
-        Err(source) => Err(Error::Unreadable { path: path.to_owned(), source }),
-    }
-}
-
-/// The patterns of an ignore file, as docker reads it: a byte-order mark is
+/// The patterns of an ignore file with their lines, as docker reads it: a byte-order mark is
 /// skipped, `#` begins a comment only as a line's first character, and an
 /// absolute path is one below the context.
-fn parse(text: &str) -> Vec<String> {
+fn parse(text: &str) -> impl Iterator<Item = (usize, String)> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    text.lines()
-        .filter(|line| !line.starts_with('#'))
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .map(|line| match line.strip_prefix('!') {
-            Some(rest) => format!("!{}", relative(rest.trim())),
-            None => relative(line),
-        })
-        .collect()
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.starts_with('#'));
+    let lines = lines.map(|(at, line)| (at + 1, line.trim()));
+    lines.filter(|(_, line)| !line.is_empty()).map(|(at, line)| match line.strip_prefix('!') {
+        Some(rest) => (at, format!("!{}", relative(rest.trim()))),
+        None => (at, relative(line)),
+    })
 }
 
 fn relative(pattern: &str) -> String {
@@ -95,12 +85,13 @@ fn relative(pattern: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn lines_are_read_as_docker_reads_them() {
         let text = "\u{feff}test1\n/test2\n/a/file/here\n\nlastfile\n# this is a comment\n! /inverted/abs/path\n!\n! \n #no comment\r\n./x/../y/\n/\n";
         assert_eq!(
-            parse(text),
+            parse(text).map(|(_, pattern)| pattern).collect::<Vec<_>>(),
             [
                 "test1",
                 "test2",
@@ -117,32 +108,31 @@ mod tests {
     }
 
     #[test]
-    fn the_dockerfiles_own_file_goes_first_even_when_empty() {
+    fn what_is_no_file_counts_as_none_and_a_link_out_does_not() {
         let dir = tempfile::tempdir().unwrap();
-        let dockerfile = dir.path().join("Dockerfile");
-        fs::write(dir.path().join(".dockerignore"), "secret\n").unwrap();
-        assert!(rules(dir.path(), &dockerfile).unwrap().matches("secret", None).0);
-
-        let own = dir.path().join("Dockerfile.dockerignore");
-        fs::write(&own, "").unwrap();
-        assert!(rules(dir.path(), &dockerfile).unwrap().is_empty());
-
-        fs::remove_file(&own).unwrap();
-        std::os::unix::fs::symlink("nowhere", &own).unwrap();
-        assert!(!rules(dir.path(), &dockerfile).unwrap().is_empty());
-        fs::remove_file(&own).unwrap();
-        fs::create_dir(&own).unwrap();
-        assert!(!rules(dir.path(), &dockerfile).unwrap().is_empty());
+        let base = Base::open(dir.path(), "c".into()).unwrap();
+        let path = dir.path().join("i");
+        let of = || read(&base, Path::new("i"), Path::new("c/i"));
+        assert_eq!(of().unwrap(), None);
+        std::os::unix::fs::symlink("nowhere", &path).unwrap();
+        assert_eq!(of().unwrap(), None);
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        assert_eq!(of().unwrap(), None);
+        fs::remove_dir(&path).unwrap();
+        fs::write(&path, "").unwrap();
+        assert_eq!(of().unwrap(), Some(Vec::new()));
+        fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink("/proc/self/environ", &path).unwrap();
+        assert_eq!(of().unwrap_err().to_string(), "c/i is a link that leads out of c");
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "x\n".repeat(600 * 1024)).unwrap();
+        assert_eq!(of().unwrap_err().to_string(), "c/i: the ignore file is larger than 1 MiB");
     }
 
     #[test]
-    fn a_bad_pattern_names_its_file() {
-        let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join(".dockerignore"), "a[\n").unwrap();
-        let error = rules(dir.path(), &dir.path().join("Dockerfile")).unwrap_err();
-        assert!(
-            error.to_string().contains(".dockerignore") && error.to_string().contains("a["),
-            "{error}"
-        );
+    fn a_bad_pattern_is_told_by_its_line_and_not_repeated() {
+        let error = rules(b"# AKIA\nb\n\nAKIA[\n", Path::new("c/.dockerignore")).unwrap_err();
+        assert_eq!(error.to_string(), "c/.dockerignore line 4: a `[` is not closed");
     }
 }

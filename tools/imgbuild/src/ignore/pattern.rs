@@ -6,10 +6,13 @@
 //! comparison is laxer than the general rule (`**file` matches `my-file`), so
 //! the shapes are told apart here too.
 
+/// Four times as long as a path may be, in bytes. What it takes to try a pattern grows with it.
+const LENGTH_MAX: usize = 16 * 1024;
+
 /// A compiled pattern.
 #[derive(Debug, Clone)]
 pub(crate) struct Pattern {
-    text: String,
+    text: Box<str>,
     negated: bool,
     shape: Shape,
 }
@@ -22,7 +25,7 @@ enum Shape {
     Prefix,
     /// Only a `**` at the beginning.
     Suffix,
-    Glob(Vec<Token>),
+    Glob(Box<[Token]>),
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -36,19 +39,20 @@ enum Token {
     Dirs,
     /// `**` at the end: anything.
     Rest,
-    Class {
-        negated: bool,
-        ranges: Vec<(char, char)>,
-    },
+    Class(Box<Class>),
 }
 
-/// A pattern with a syntax error.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{pattern}` is not a valid pattern: {why}")]
-pub(crate) struct BadPattern {
-    pub(crate) pattern: String,
-    pub(crate) why: &'static str,
+/// `[a-z]`. It is apart, since a file may hold a million tokens and has few classes.
+#[derive(Debug, Clone, PartialEq)]
+struct Class {
+    negated: bool,
+    ranges: Ranges,
 }
+
+/// What is wrong with a pattern. It does not repeat the pattern, which is a file's text.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a pattern is not valid: {0}")]
+pub(crate) struct BadPattern(pub(crate) &'static str);
 
 impl Pattern {
     /// Compiles a pattern; `None` for a blank one.
@@ -57,18 +61,18 @@ impl Pattern {
         if trimmed.is_empty() {
             return Ok(None);
         }
+        if trimmed.len() > LENGTH_MAX {
+            return Err(BadPattern("the pattern is longer than any path"));
+        }
         let cleaned = clean(trimmed);
-        let (negated, text) = match cleaned.strip_prefix('!') {
+        let (negated, text): (bool, Box<str>) = match cleaned.strip_prefix('!') {
             Some("") => {
-                return Err(BadPattern {
-                    pattern: raw.to_owned(),
-                    why: "`!` needs a pattern behind it",
-                });
+                return Err(BadPattern("`!` needs a pattern behind it"));
             }
-            Some(rest) => (true, rest.to_owned()),
-            None => (false, cleaned),
+            Some(rest) => (true, rest.into()),
+            None => (false, cleaned.into()),
         };
-        let shape = compile(&text).map_err(|why| BadPattern { pattern: raw.to_owned(), why })?;
+        let shape = compile(&text).map_err(BadPattern)?;
         Ok(Some(Self { text, negated, shape }))
     }
 
@@ -80,7 +84,7 @@ impl Pattern {
     /// Whether this very path matches; its parents are not looked at.
     pub(crate) fn matches(&self, path: &str) -> bool {
         match &self.shape {
-            Shape::Exact => path == self.text,
+            Shape::Exact => *path == *self.text,
             Shape::Prefix => path.starts_with(&self.text[..self.text.len() - 2]),
             Shape::Suffix => {
                 let suffix = &self.text[2..];
@@ -93,7 +97,7 @@ impl Pattern {
     /// The path below which alone the pattern can match, if its wildcards are
     /// all at the end (`dir`, `dir/*`, `dir/**`).
     pub(crate) fn fixed_prefix(&self) -> Option<&str> {
-        let text = self.text.strip_suffix("/**").unwrap_or(&self.text);
+        let text = self.text.strip_suffix("/**").unwrap_or(&*self.text);
         let text = text.strip_suffix("/*").unwrap_or(text);
         (!text.contains(['*', '[', ']', '?', '^', '\\'])).then_some(text)
     }
@@ -158,8 +162,7 @@ fn compile(text: &str) -> Result<Shape, &'static str> {
                 special = true;
             }
             '\\' => {
-                let escaped = chars.get(at).ok_or("a `\\` at its end escapes nothing")?;
-                tokens.push(Token::Char(*escaped));
+                tokens.push(Token::Char(escaped(chars.get(at))?));
                 special = true;
                 at += 1;
             }
@@ -176,14 +179,25 @@ fn compile(text: &str) -> Result<Shape, &'static str> {
         }
     }
     Ok(match (special, leading, trailing) {
-        (true, ..) => Shape::Glob(tokens),
+        (true, ..) => Shape::Glob(tokens.into()),
         (false, true, _) => Shape::Suffix,
         (false, false, true) => Shape::Prefix,
         (false, false, false) => Shape::Exact,
     })
 }
 
-/// Reads a class behind its `[`, as `filepath.Match` does.
+/// The character behind a `\`. Of a letter or a digit docker makes something else, or an error: its
+/// matcher hands them on to a regular expression.
+fn escaped(c: Option<&char>) -> Result<char, &'static str> {
+    match c {
+        Some(c) if c.is_ascii() && !c.is_ascii_alphanumeric() => Ok(*c),
+        Some(_) => Err("a `\\` must not stand before a letter or a digit"),
+        None => Err("a `\\` at its end escapes nothing"),
+    }
+}
+
+/// Reads a class behind its `[`: as `filepath.Match` does, with the named classes of regular
+/// expressions (`[[:digit:]]`), which docker's matcher takes as well.
 fn class(chars: &[char], mut at: usize) -> Result<(Token, usize), &'static str> {
     const OPEN: &str = "a `[` is not closed";
     let negated = chars.get(at) == Some(&'^');
@@ -192,22 +206,26 @@ fn class(chars: &[char], mut at: usize) -> Result<(Token, usize), &'static str> 
     }
     let mut ranges = Vec::new();
     let bound = |at: &mut usize| -> Result<char, &'static str> {
-        match chars.get(*at) {
+        let begin = *at;
+        *at += 1;
+        match chars.get(begin) {
             Some('-' | ']') => Err("a `-` or `]` in brackets must be escaped"),
             Some('\\') => {
-                *at += 2;
-                chars.get(*at - 1).copied().ok_or(OPEN)
-            }
-            Some(plain) => {
                 *at += 1;
-                Ok(*plain)
+                escaped(chars.get(begin + 1))
             }
+            Some(plain) => Ok(*plain),
             None => Err(OPEN),
         }
     };
     loop {
         if chars.get(at) == Some(&']') && !ranges.is_empty() {
-            return Ok((Token::Class { negated, ranges }, at + 1));
+            return Ok((Token::Class(Box::new(Class { negated, ranges })), at + 1));
+        }
+        if let Some((named, next)) = named(chars, at) {
+            ranges.extend(named?);
+            at = next;
+            continue;
         }
         let low = bound(&mut at)?;
         let mut high = low;
@@ -215,20 +233,88 @@ fn class(chars: &[char], mut at: usize) -> Result<(Token, usize), &'static str> 
             at += 1;
             high = bound(&mut at)?;
         }
+        if low > high {
+            return Err("a range in brackets runs backwards");
+        }
         ranges.push((low, high));
     }
 }
 
+type Ranges = Vec<(char, char)>;
+
+/// No class has a longer name.
+const NAME_MAX: usize = 16;
+
+/// A class such as `[:digit:]` within brackets, and where it ends.
+fn named(chars: &[char], at: usize) -> Option<(Result<Ranges, &'static str>, usize)> {
+    let inside = chars.get(at..)?.strip_prefix(&['[', ':'])?;
+    let inside = inside.get(..NAME_MAX).unwrap_or(inside);
+    let length = inside.windows(2).position(|two| two == [':', ']'])?;
+    let name: String = inside.iter().take(length).collect();
+    let (negated, name) = name.strip_prefix('^').map_or((false, &name[..]), |name| (true, name));
+    let ranges = ascii_class(name).map(|ranges| if negated { others(&ranges) } else { ranges });
+    Some((ranges.ok_or("brackets hold an unknown class"), at + 2 + length + 2))
+}
+
+/// The classes of RE2, which know ASCII only.
+fn ascii_class(name: &str) -> Option<Ranges> {
+    let ranges: &[(char, char)] = match name {
+        "alnum" => &[('0', '9'), ('A', 'Z'), ('a', 'z')],
+        "alpha" => &[('A', 'Z'), ('a', 'z')],
+        "ascii" => &[('\0', '\x7f')],
+        "blank" => &[('\t', '\t'), (' ', ' ')],
+        "cntrl" => &[('\0', '\x1f'), ('\x7f', '\x7f')],
+        "digit" => &[('0', '9')],
+        "graph" => &[('!', '~')],
+        "lower" => &[('a', 'z')],
+        "print" => &[(' ', '~')],
+        "punct" => &[('!', '/'), (':', '@'), ('[', '`'), ('{', '~')],
+        "space" => &[('\t', '\r'), (' ', ' ')],
+        "upper" => &[('A', 'Z')],
+        "word" => &[('0', '9'), ('A', 'Z'), ('_', '_'), ('a', 'z')],
+        "xdigit" => &[('0', '9'), ('A', 'F'), ('a', 'f')],
+        _ => return None,
+    };
+    Some(ranges.to_vec())
+}
+
+/// All characters but these ranges of ASCII, which are in order.
+fn others(ranges: &[(char, char)]) -> Ranges {
+    let mut others = Vec::new();
+    let mut next = 0_u8;
+    let bytes =
+        |(low, high): &(char, char)| Some((u8::try_from(*low).ok()?, u8::try_from(*high).ok()?));
+    for (low, high) in ranges.iter().filter_map(bytes) {
+        if next < low {
+            others.push((char::from(next), char::from(low - 1)));
+        }
+        next = high + 1;
+    }
+    others.push((char::from(next), char::MAX));
+    others
+}
+
 /// Follows all ways through the tokens at once, so that no pattern is slow.
 fn glob(tokens: &[Token], path: &str) -> bool {
+    // Most patterns begin or end with a letter that most paths have not.
+    let differs = |token: Option<&Token>, c: Option<char>| match token {
+        Some(Token::Char(wanted)) => c != Some(*wanted),
+        _ => false,
+    };
+    if differs(tokens.first(), path.chars().next())
+        || differs(tokens.last(), path.chars().next_back())
+    {
+        return false;
+    }
     let mut states = vec![false; tokens.len() + 1];
     states[0] = true;
     // `inside` marks a `**/` that has eaten something and waits for its `/`.
     let mut inside = vec![false; tokens.len()];
+    let (mut next, mut next_inside) = (states.clone(), inside.clone());
     skip_empty(tokens, &mut states);
     for c in path.chars() {
-        let mut next = vec![false; tokens.len() + 1];
-        let mut next_inside = vec![false; tokens.len()];
+        next.fill(false);
+        next_inside.fill(false);
         for (at, token) in tokens.iter().enumerate() {
             let here = states[at];
             match token {
@@ -236,9 +322,9 @@ fn glob(tokens: &[Token], path: &str) -> bool {
                 Token::One => next[at + 1] |= here && c != '/',
                 Token::Star => next[at] |= here && c != '/',
                 Token::Rest => next[at] |= here,
-                Token::Class { negated, ranges } => {
-                    let within = ranges.iter().any(|(low, high)| (*low..=*high).contains(&c));
-                    next[at + 1] |= here && within != *negated;
+                Token::Class(class) => {
+                    let within = |(low, high): &(char, char)| (*low..=*high).contains(&c);
+                    next[at + 1] |= here && class.ranges.iter().any(within) != class.negated;
                 }
                 Token::Dirs => {
                     if here || inside[at] {
@@ -249,8 +335,8 @@ fn glob(tokens: &[Token], path: &str) -> bool {
             }
         }
         skip_empty(tokens, &mut next);
-        states = next;
-        inside = next_inside;
+        std::mem::swap(&mut states, &mut next);
+        std::mem::swap(&mut inside, &mut next_inside);
     }
     states[tokens.len()]
 }
@@ -303,7 +389,8 @@ mod tests {
 
         #[test]
         fn a_name_matches_itself_when_it_is_escaped(name in "[a-z*?\\[\\]]{1,12}") {
-            let escaped: String = name.chars().flat_map(|c| ['\\', c]).collect();
+            let escape = |c: char| if c.is_alphanumeric() { vec![c] } else { vec!['\\', c] };
+            let escaped: String = name.chars().flat_map(escape).collect();
             prop_assert!(Pattern::new(&escaped).unwrap().unwrap().matches(&name));
         }
     }

@@ -11,15 +11,16 @@
 
 mod told;
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use slipway_engine::{Engine, Info};
-use slipway_shell::{cache_directory, replace_private};
+use slipway_shell::{Ui, cache};
+use slipway_untrusted::PrivateDirectory;
+use slipway_untrusted::limit::CACHE_FILE;
 
 use crate::build::{Built, Job, directories, has_buildkit, shared_key};
 use crate::digest;
@@ -34,8 +35,6 @@ const VERSION: u32 = 1;
 /// No more places are remembered, and no more jobs of one; those that were built last stay.
 const PLACES_MAX: usize = 64;
 const JOBS_MAX: usize = 8;
-/// A file that is longer is not ours, or not worth reading.
-const FILE_MAX: u64 = 16 * 1024 * 1024;
 
 /// Images by name, with their ids.
 type Ids = BTreeMap<String, String>;
@@ -64,7 +63,8 @@ struct Known {
 
 /// The memory of one job.
 pub(crate) struct Memory {
-    file: PathBuf,
+    directory: PrivateDirectory,
+    file: String,
     job: String,
     directories: BTreeMap<String, Source>,
     /// Whether the job may be answered from it.
@@ -83,6 +83,7 @@ impl Memory {
         info: &Info,
         job: &Job<'_>,
         time: Option<Timestamp>,
+        ui: &Ui,
     ) -> Option<Self> {
         let keeps = matches!(job.place, Place::Directory(_))
             && has_buildkit(engine)
@@ -101,10 +102,15 @@ impl Memory {
             && !job.dockerfile.text.contains("--platform");
         let asks = keeps && !job.pull && job.anew == Anew::Nothing;
         let place = digest::hex(format!("{}\0{}", shared_key(job), job.dockerfile.name).as_bytes());
-        let file = cache_directory("build")?.join(format!("{place}.json"));
+        let opened = cache("build").inspect_err(|error| {
+            if error.is_unsafe() {
+                ui.warn(&format!("the result is not remembered: {error}"));
+            }
+        });
         let job_key = key(info, job, time);
         Some(Self {
-            file,
+            directory: opened.ok()?,
+            file: format!("{place}.json"),
             job: job_key,
             directories: directories(job),
             asks,
@@ -116,7 +122,7 @@ impl Memory {
     /// The image that this job has given, and the number of its steps, if the engine has it and
     /// nothing has changed since.
     pub(crate) async fn recall(&mut self, engine: &Engine) -> Option<(String, u32)> {
-        let results = read(&self.file)?;
+        let results = read(&self.directory, &self.file)?;
         let of_this_job = results.jobs.iter().find(|known| known.job == self.job);
         let last = of_this_job.or(results.jobs.first())?;
         self.before = ids(engine, last.bases.keys()).await?;
@@ -136,16 +142,16 @@ impl Memory {
     /// Remembers what came of the job, or that an earlier result is no longer the last one. That it
     /// cannot is no failure of the build.
     pub(crate) async fn note(self, engine: &Engine, image: &str, built: &Built) {
-        let mut results = read(&self.file).unwrap_or_default();
+        let mut results = read(&self.directory, &self.file).unwrap_or_default();
         results.version = VERSION;
         results.jobs.retain(|known| known.job != self.job);
         results.jobs.splice(0..0, self.learn(engine, image, built).await);
         results.jobs.truncate(JOBS_MAX);
         let text = serde_json::to_vec(&results).unwrap_or_default();
-        if results.jobs.is_empty() || replace_private(&self.file, &text).is_err() {
-            let _gone = fs::remove_file(&self.file);
+        if results.jobs.is_empty() || self.directory.replace(&self.file, &text).is_err() {
+            let _gone = self.directory.remove(&self.file);
         }
-        forget(self.file.parent().unwrap_or(Path::new(".")));
+        forget(&self.directory);
     }
 
     async fn learn(&self, engine: &Engine, image: &str, built: &Built) -> Option<Known> {
@@ -192,50 +198,50 @@ fn key(info: &Info, job: &Job<'_>, time: Option<Timestamp>) -> String {
     digest::hex(all.to_string().as_bytes())
 }
 
-fn read(file: &Path) -> Option<Results> {
-    if fs::metadata(file).ok()?.len() > FILE_MAX {
-        return None;
-    }
-    let results: Results = serde_json::from_slice(&fs::read(file).ok()?).ok()?;
+fn read(directory: &PrivateDirectory, file: &str) -> Option<Results> {
+    let text = directory.read(file, &CACHE_FILE).ok()??;
+    let results: Results = serde_json::from_slice(&text).ok()?;
     (results.version == VERSION).then_some(results)
 }
 
 /// Removes what was written longest ago beyond the limit.
-fn forget(directory: &Path) {
-    let files = fs::read_dir(directory).into_iter().flatten().flatten();
-    let mut files: Vec<_> = files
-        .filter_map(|file| Some((file.metadata().ok()?.modified().ok()?, file.path())))
-        .collect();
-    files.sort_unstable_by(|one, other| other.cmp(one));
-    for (_, path) in files.into_iter().skip(PLACES_MAX) {
-        let _gone = fs::remove_file(path);
+fn forget(directory: &PrivateDirectory) {
+    let mut files = directory.files().unwrap_or_default();
+    files.sort_unstable_by_key(|(_, written)| Reverse(*written));
+    for (name, _) in files.into_iter().skip(PLACES_MAX) {
+        let _gone = directory.remove(&name);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::File;
     use std::time::{Duration, SystemTime};
+
+    fn directory(base: &tempfile::TempDir) -> PrivateDirectory {
+        PrivateDirectory::open(base.path(), &["build"]).unwrap()
+    }
 
     #[test]
     fn what_was_written_last_stays() {
-        let directory = tempfile::tempdir().unwrap();
+        let base = tempfile::tempdir().unwrap();
+        let directory = directory(&base);
         let begin = SystemTime::now() - Duration::from_hours(1);
         for n in 0..PLACES_MAX as u64 + 3 {
-            let file = fs::File::create(directory.path().join(format!("{n}.json"))).unwrap();
+            let file = File::create(directory.path(&format!("{n}.json"))).unwrap();
             file.set_modified(begin + Duration::from_secs(n)).unwrap();
         }
-        forget(directory.path());
-        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), PLACES_MAX);
-        assert!(
-            !directory.path().join("2.json").exists() && directory.path().join("3.json").exists()
-        );
+        forget(&directory);
+        assert_eq!(directory.files().unwrap().len(), PLACES_MAX);
+        assert!(!directory.path("2.json").exists() && directory.path("3.json").exists());
     }
 
     #[test]
     fn a_file_that_is_not_ours_is_none() {
-        let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("x.json");
+        let base = tempfile::tempdir().unwrap();
+        let directory = directory(&base);
+        let read = || read(&directory, "x.json");
         let known = Known {
             job: "j".into(),
             image: "sha256:a".into(),
@@ -246,13 +252,13 @@ mod tests {
         };
         let mut results = Results { version: VERSION, jobs: vec![known] };
         let mut written = serde_json::to_vec(&results).unwrap();
-        replace_private(&file, &written).unwrap();
-        assert_eq!(read(&file).as_ref(), Some(&results));
-        written.resize(usize::try_from(FILE_MAX).unwrap() + 1, b' ');
-        replace_private(&file, &written).unwrap();
-        assert_eq!(read(&file), None, "too long");
+        directory.replace("x.json", &written).unwrap();
+        assert_eq!(read().as_ref(), Some(&results));
+        written.resize(usize::try_from(CACHE_FILE.bytes).unwrap() + 1, b' ');
+        directory.replace("x.json", &written).unwrap();
+        assert_eq!(read(), None, "too long");
         results.version += 1;
-        replace_private(&file, &serde_json::to_vec(&results).unwrap()).unwrap();
-        assert_eq!(read(&file), None, "of another version");
+        directory.replace("x.json", &serde_json::to_vec(&results).unwrap()).unwrap();
+        assert_eq!(read(), None, "of another version");
     }
 }

@@ -3,13 +3,12 @@
 
 use std::mem;
 
-use bollard_buildkit_proto::fsutil::types::Stat;
 use prost::Message as _;
 use serde::{Deserialize, Serialize};
 
 use crate::context::walk;
 use crate::digest::Hasher;
-use crate::session::{Source, Wanted, is_directory, stat};
+use crate::session::{Source, Stat, Wanted, is_directory, stat};
 
 /// Files in one digest. A change is noticed where it is, not at the end of the walk.
 const FILES: usize = 128;

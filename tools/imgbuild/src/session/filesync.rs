@@ -7,23 +7,26 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::mem;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bollard_buildkit_proto::fsutil::types::packet::PacketType;
-use bollard_buildkit_proto::fsutil::types::{Packet, Stat};
-use bollard_buildkit_proto::moby::filesync::packet::file_sync_server;
 use futures_util::{Stream, StreamExt as _, stream};
+use hyper::body::Incoming;
+use slipway_untrusted::file::open_beneath;
 use tokio::sync::mpsc;
-use tonic::{Request, Response, Status, Streaming, async_trait};
+use tonic::server::Grpc;
+use tonic::{Request, Response, Status, Streaming};
+use tonic_prost::ProstCodec;
+use tower::service_fn;
 
-use super::Slot;
+use super::packets::{Packet, PacketType, Stat};
 use super::stat::stat;
 use super::wanted::Wanted;
-use crate::context::{Entry, Filter, Kind, walk};
+use super::{Answer, Slot};
+use crate::context::{Entry, Kind, walk};
 use crate::digest;
 use crate::error::Error;
 use crate::memory::{Telling, Told};
@@ -55,43 +58,43 @@ pub(crate) struct VirtualFile {
 /// What was told of directories, at each request.
 pub(crate) type AllTold = Arc<Mutex<Vec<Told>>>;
 
+/// The service that sends directories. Clones serve the same ones.
+#[derive(Clone)]
 pub(crate) struct FileSync {
-    directories: BTreeMap<String, Source>,
+    directories: Arc<BTreeMap<String, Source>>,
     all_told: AllTold,
     failure: Slot,
 }
 
+type Batch = Vec<Packet>;
+type Packets = Pin<Box<dyn Stream<Item = Result<Packet, Status>> + Send>>;
+
 impl FileSync {
     pub(crate) fn new(directories: BTreeMap<String, Source>, failure: Slot) -> Self {
-        Self { directories, all_told: AllTold::default(), failure }
+        Self { directories: Arc::new(directories), all_told: AllTold::default(), failure }
     }
 
     /// Where what is told of directories will stand.
     pub(crate) fn all_told(&self) -> AllTold {
         self.all_told.clone()
     }
-}
 
-type Batch = Vec<Packet>;
-type Packets = Pin<Box<dyn Stream<Item = Result<Packet, Status>> + Send>>;
+    /// Answers one call.
+    pub(crate) async fn call(&self, request: http::Request<Incoming>) -> Answer {
+        if !request.uri().path().ends_with("/DiffCopy") {
+            return Status::unimplemented("files are sent by DiffCopy").into_http();
+        }
+        let asked = |request: Request<Streaming<Packet>>| async move { self.diff_copy(request) };
+        Grpc::new(ProstCodec::default()).streaming(service_fn(asked), request).await
+    }
 
-#[async_trait]
-impl file_sync_server::FileSync for FileSync {
-    type DiffCopyStream = Packets;
-    type TarStreamStream = Packets;
-
-    async fn diff_copy(
-        &self,
-        request: Request<Streaming<Packet>>,
-    ) -> Result<Response<Packets>, Status> {
+    fn diff_copy(&self, request: Request<Streaming<Packet>>) -> Result<Response<Packets>, Status> {
         let wanted = Wanted::read(request.metadata());
         let source = self.directories.get(&wanted.directory).cloned().ok_or_else(|| {
             Status::not_found(format!("no directory {} in this session", wanted.directory))
         })?;
-        let filter =
-            wanted.filter(&source).map_err(|why| Status::invalid_argument(why.to_string()))?;
         let (batches, mut receiver) = mpsc::channel::<Batch>(BATCHES);
-        // Requests are few bytes each and must never wait: see STREAM_WINDOW.
+        // Requests are few bytes each, at most one a file, and must never wait: see STREAM_WINDOW.
         let (requests, requested) = mpsc::unbounded_channel();
         let sender = Arc::new(Sender {
             source,
@@ -102,7 +105,7 @@ impl file_sync_server::FileSync for FileSync {
         });
 
         let walker = sender.clone();
-        tokio::task::spawn_blocking(move || walker.tell(wanted, &filter));
+        tokio::task::spawn_blocking(move || walker.tell(wanted));
         let reader = sender.clone();
         tokio::task::spawn_blocking(move || reader.send_requested(requested));
         tokio::spawn(listen(request.into_inner(), requests, sender));
@@ -110,16 +113,22 @@ impl file_sync_server::FileSync for FileSync {
         let packets = batches.flat_map(|batch| stream::iter(batch.into_iter().map(Ok)));
         Ok(Response::new(Box::pin(packets)))
     }
-
-    async fn tar_stream(&self, _: Request<Streaming<Packet>>) -> Result<Response<Packets>, Status> {
-        Err(Status::unimplemented("files are sent by DiffCopy"))
-    }
 }
 
 /// What a told file's content is read from.
 enum Content {
-    File(PathBuf),
+    /// Below the directory, of the size that was told.
+    File {
+        path: PathBuf,
+        size: u64,
+    },
     Memory(usize),
+}
+
+/// A request for a file's content, which is answered under its number.
+struct Requested {
+    id: u32,
+    content: Content,
 }
 
 struct Sender {
@@ -133,24 +142,31 @@ struct Sender {
 
 impl Sender {
     /// Tells of every file; runs on a thread that may block.
-    fn tell(&self, wanted: Wanted, filter: &Filter) {
+    fn tell(&self, wanted: Wanted) {
+        let filter = match wanted.filter(&self.source) {
+            Ok(filter) => filter,
+            Err(why) => {
+                self.send(vec![refusal(&why.to_string())]);
+                return;
+            }
+        };
         let (mut batch, mut telling) = (Vec::with_capacity(BATCH), Telling::default());
         let mut going = true;
         let mut tell = |stat: Stat, content| {
             telling.add(&stat);
             // Noted before it is told: the engine may ask at once.
             self.told.lock().unwrap_or_else(PoisonError::into_inner).push(content);
-            batch
-                .push(Packet { stat: Some(stat), ..packet(PacketType::PacketStat, 0, Vec::new()) });
+            batch.push(Packet::of(stat));
             if batch.len() == BATCH {
                 going = self.send(mem::replace(&mut batch, Vec::with_capacity(BATCH)));
             }
             going
         };
         let result = match &self.source {
-            Source::Directory(root) => walk(root, filter, &mut |entry: Entry| {
+            Source::Directory(root) => walk(root, &filter, &mut |entry: Entry| {
+                let file = entry.kind == Kind::File;
                 let content =
-                    (entry.kind == Kind::File).then(|| Content::File(root.join(&entry.path)));
+                    file.then(|| Content::File { path: entry.path.clone(), size: entry.size });
                 tell(stat(entry), content)
             }),
             Source::Virtual(files) => {
@@ -169,37 +185,36 @@ impl Sender {
                     let told = telling.end(wanted);
                     self.all_told.lock().unwrap_or_else(PoisonError::into_inner).push(told);
                 }
-                batch.push(packet(PacketType::PacketStat, 0, Vec::new()));
+                batch.push(Packet::new(PacketType::Stat, 0, Vec::new()));
                 self.send(batch);
             }
             Err(error) => self.fail(error),
         }
     }
 
+    /// The content that was told under this number, once.
+    fn take(&self, id: u32) -> Option<Content> {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.get_mut(usize::try_from(id).ok()?)?.take()
+    }
+
     /// Sends contents as they are asked for; runs on a thread that may block.
-    fn send_requested(&self, mut requested: mpsc::UnboundedReceiver<u32>) {
-        while let Some(id) = requested.blocking_recv() {
-            let content = {
-                let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-                usize::try_from(id).ok().and_then(|at| told.get_mut(at)).and_then(Option::take)
-            };
+    fn send_requested(&self, mut requested: mpsc::UnboundedReceiver<Requested>) {
+        let mut directory = None;
+        while let Some(Requested { id, content }) = requested.blocking_recv() {
             let going = match (content, &self.source) {
-                (Some(Content::File(path)), _) => match self.send_file(id, &path) {
-                    Ok(going) => going,
-                    Err(source) => {
-                        self.fail(Error::Unreadable { path, source });
+                (Content::File { path, size }, Source::Directory(root)) => {
+                    let sent = open(&mut directory, root, &path)
+                        .and_then(|file| self.send_file(id, file.take(size)));
+                    sent.unwrap_or_else(|source| {
+                        self.fail(Error::Unreadable { path: root.join(path), source });
                         false
-                    }
-                },
-                (Some(Content::Memory(at)), Source::Virtual(files)) => {
+                    })
+                }
+                (Content::Memory(at), Source::Virtual(files)) => {
                     files.get(at).is_some_and(|file| self.send_bytes(id, &file.content))
                 }
-                // The engine asks for what was never told: it may have the error.
-                _ => self.send(vec![packet(
-                    PacketType::PacketErr,
-                    0,
-                    b"no such file was told".to_vec(),
-                )]),
+                _ => false,
             };
             if !going {
                 return;
@@ -207,13 +222,13 @@ impl Sender {
         }
     }
 
-    fn send_file(&self, id: u32, path: &Path) -> std::io::Result<bool> {
-        let mut file = File::open(path)?;
+    /// Sends a file as long as it was told to be: one that grows meanwhile might have no end.
+    fn send_file(&self, id: u32, mut file: impl Read) -> io::Result<bool> {
         loop {
             let mut chunk = Vec::with_capacity(CHUNK);
             Read::by_ref(&mut file).take(CHUNK as u64).read_to_end(&mut chunk)?;
             let last = chunk.is_empty();
-            if !self.send(vec![packet(PacketType::PacketData, id, chunk)]) {
+            if !self.send(vec![Packet::new(PacketType::Data, id, chunk)]) {
                 return Ok(false);
             }
             if last {
@@ -225,8 +240,8 @@ impl Sender {
     fn send_bytes(&self, id: u32, bytes: &[u8]) -> bool {
         bytes
             .chunks(CHUNK)
-            .all(|chunk| self.send(vec![packet(PacketType::PacketData, id, chunk.to_vec())]))
-            && self.send(vec![packet(PacketType::PacketData, id, Vec::new())])
+            .all(|chunk| self.send(vec![Packet::new(PacketType::Data, id, chunk.to_vec())]))
+            && self.send(vec![Packet::new(PacketType::Data, id, Vec::new())])
     }
 
     /// Sends packets; `false` once nobody reads any more.
@@ -237,37 +252,50 @@ impl Sender {
     fn fail(&self, error: Error) {
         let text = error.to_string();
         self.failure.put(error);
-        self.send(vec![packet(PacketType::PacketErr, 0, text.into_bytes())]);
+        self.send(vec![refusal(&text)]);
     }
+}
+
+/// Opens a file that was told of, which may have become a link or something else meanwhile. The
+/// directory is opened once.
+fn open(directory: &mut Option<File>, root: &Path, path: &Path) -> io::Result<File> {
+    let directory = match directory {
+        Some(open) => open,
+        None => directory.insert(File::open(root)?),
+    };
+    open_beneath(directory, path)
 }
 
 /// Reads what the engine says, to the end.
 async fn listen(
     mut incoming: Streaming<Packet>,
-    requests: mpsc::UnboundedSender<u32>,
+    requests: mpsc::UnboundedSender<Requested>,
     sender: Arc<Sender>,
 ) {
     while let Ok(Some(packet)) = incoming.message().await {
-        match packet.r#type() {
-            PacketType::PacketReq => {
-                if requests.send(packet.id).is_err() {
-                    return;
+        let answer = match PacketType::try_from(packet.kind) {
+            Ok(PacketType::Req) => match sender.take(packet.id) {
+                Some(content) => {
+                    if requests.send(Requested { id: packet.id, content }).is_err() {
+                        return;
+                    }
+                    continue;
                 }
-            }
-            PacketType::PacketFin => {
-                let fin = self::packet(PacketType::PacketFin, 0, Vec::new());
-                let _gone = sender.batches.send(vec![fin]).await;
-                return;
-            }
-            // The engine's own account of it comes with the build's answer.
-            PacketType::PacketErr => return,
-            PacketType::PacketStat | PacketType::PacketData => {}
-        }
+                // It asks for what was never told, or a second time: it may have the error.
+                None => refusal("no such file was told"),
+            },
+            Ok(PacketType::Fin) => Packet::new(PacketType::Fin, 0, Vec::new()),
+            Ok(PacketType::Stat | PacketType::Data) => continue,
+            // The engine's own account of an error comes with the build's answer.
+            Ok(PacketType::Err) | Err(_) => return,
+        };
+        let _gone = sender.batches.send(vec![answer]).await;
+        return;
     }
 }
 
-fn packet(kind: PacketType, id: u32, data: Vec<u8>) -> Packet {
-    Packet { r#type: kind.into(), stat: None, id, data }
+fn refusal(why: &str) -> Packet {
+    Packet::new(PacketType::Err, 0, why.as_bytes().to_vec())
 }
 
 impl VirtualFile {
@@ -277,7 +305,7 @@ impl VirtualFile {
         let hash = digest::hex(&self.content);
         let time = i64::from_str_radix(&hash[..13], 16).unwrap_or_default();
         Stat {
-            path: self.name.clone(),
+            path: self.name.clone().into_bytes(),
             mode: 0o644,
             size: i64::try_from(self.content.len()).unwrap_or(i64::MAX),
             mod_time: time,

@@ -6,6 +6,7 @@
 //! everything that was being sent.
 
 mod filesync;
+mod packets;
 mod services;
 mod ssh;
 mod stat;
@@ -21,7 +22,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bollard_buildkit_proto::health::health_server::HealthServer;
 use bollard_buildkit_proto::moby::buildkit::secrets::v1::secrets_server::SecretsServer;
-use bollard_buildkit_proto::moby::filesync::packet::file_sync_server::FileSyncServer;
 use bollard_buildkit_proto::moby::filesync::v1::auth_server::AuthServer;
 use bollard_buildkit_proto::moby::sshforward::v1::ssh_server::SshServer;
 use bollard_buildkit_proto::moby::upload::v1::upload_server::UploadServer;
@@ -29,9 +29,11 @@ use http::{HeaderName, Method};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use slipway_engine::{Engine, Request, Stream};
+use slipway_untrusted::{Limit, limit};
 use tonic::codegen::Service;
 
 pub(crate) use filesync::{AllTold, Source, VirtualFile};
+pub(crate) use packets::{Packet, Stat};
 pub(crate) use stat::{is_directory, stat};
 pub(crate) use wanted::Wanted;
 
@@ -50,6 +52,9 @@ pub(crate) use upload::address as archive_address;
 /// come in bursts of thousands, and a window that fills up made it give up.
 const STREAM_WINDOW: u32 = 16 * 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 32 * 1024 * 1024;
+/// The rules of an ignore file and the sources of a COPY come as metadata, one header each.
+/// hyper's own limit is 16 KiB; that of docker's clients is 16 MiB.
+const METADATA: Limit = limit::BUILD_METADATA;
 
 /// What the session offers to the engine, beside the health check.
 const METHODS: [&str; 6] = [
@@ -104,7 +109,7 @@ pub(crate) struct Session {
 #[derive(Clone)]
 struct Services {
     health: HealthServer<Health>,
-    files: FileSyncServer<FileSync>,
+    files: FileSync,
     upload: UploadServer<Upload>,
     content: Content,
     ssh: SshServer<SshForward>,
@@ -139,7 +144,7 @@ impl Session {
         let upload = Upload::new(offer.archive, failure.clone());
         let services = Services {
             health: HealthServer::new(Health),
-            files: FileSyncServer::new(files),
+            files,
             upload: UploadServer::new(upload),
             content: offer.content,
             ssh: SshServer::new(SshForward::new(offer.agents)),
@@ -173,6 +178,7 @@ impl Session {
         let _left = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_header_list_size(u32::try_from(METADATA.bytes).unwrap_or(u32::MAX))
             .serve_connection(TokioIo::new(self.stream), service)
             .await;
     }
@@ -188,7 +194,7 @@ async fn dispatch(
         request.uri().path().trim_start_matches('/').split('/').next().unwrap_or_default();
     match service {
         "grpc.health.v1.Health" => services.health.call(request).await,
-        "moby.filesync.v1.FileSync" => services.files.call(request).await,
+        "moby.filesync.v1.FileSync" => Ok(services.files.call(request).await),
         "moby.sshforward.v1.SSH" => services.ssh.call(request).await,
         content::SERVICE => Ok(services.content.call(request).await),
         "moby.upload.v1.Upload" => services.upload.call(request).await,

@@ -1,7 +1,8 @@
 //! What a file is, in the terms of the transfer.
 
-use bollard_buildkit_proto::fsutil::types::Stat;
+use std::os::unix::ffi::OsStringExt as _;
 
+use super::packets::Stat;
 use crate::context::{Entry, Kind};
 
 // The bits of Go's `fs.FileMode` beside the permissions.
@@ -24,7 +25,7 @@ pub(crate) fn stat(entry: Entry) -> Stat {
         }
     }
     let mut stat = Stat {
-        path: entry.path,
+        path: entry.path.into_os_string().into_vec(),
         size: i64::try_from(entry.size).unwrap_or(i64::MAX),
         mod_time: entry.modified_ns,
         ..Stat::default()
@@ -34,7 +35,7 @@ pub(crate) fn stat(entry: Entry) -> Stat {
         Kind::Directory => GO_DIR,
         Kind::Fifo => GO_NAMED_PIPE,
         Kind::Link(target) => {
-            stat.linkname = target;
+            stat.linkname = target.into_vec();
             GO_SYMLINK
         }
         Kind::Device { block, number } => {
@@ -62,7 +63,7 @@ mod tests {
         assert_eq!(stat(entry(Kind::Directory, 0o1755)).mode, GO_DIR | GO_STICKY | 0o755);
         assert_eq!(stat(entry(Kind::File, 0o6711)).mode, GO_SETUID | GO_SETGID | 0o711);
         let link = stat(entry(Kind::Link("y".into()), 0o777));
-        assert_eq!((link.mode, link.linkname.as_str()), (GO_SYMLINK | 0o777, "y"));
+        assert_eq!((link.mode, link.linkname.as_slice()), (GO_SYMLINK | 0o777, &b"y"[..]));
         let device =
             stat(entry(Kind::Device { block: false, number: rustix::fs::makedev(1, 3) }, 0o666));
         assert_eq!((device.devmajor, device.devminor), (1, 3));

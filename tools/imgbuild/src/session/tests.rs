@@ -1,9 +1,7 @@
 //! The session as the engine sees it: a gRPC client on the other end.
 
 use std::collections::HashMap;
-use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use bollard_buildkit_proto::fsutil::types::Packet;
@@ -164,11 +162,53 @@ async fn what_cannot_be_read_is_the_failure() {
     let told = transfer_after(channel, "context", &[], removed).await.unwrap_err();
     assert!(told.contains("cannot be read"), "{told}");
     assert!(matches!(failure.take(), Some(Error::Unreadable { path, .. }) if path == file));
+}
 
-    fs::write(dir.path().join(OsStr::from_bytes(b"x\xff")), "").unwrap();
+#[tokio::test]
+async fn a_file_is_sent_as_it_was_told_of() {
+    let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let file = dir.path().join("a");
+    fs::write(&file, "told").unwrap();
+    let (channel, _) = connect(dir.path(), |_| {}).await;
+    // It grows, as one without an end would.
+    let grown = || fs::write(&file, "told, and much more").unwrap();
+    let (_, contents) = transfer_after(channel, "context", &[], grown).await.unwrap();
+    assert_eq!(contents["a"], b"told");
+
+    // It becomes a link, which must not bring in a file of this machine.
+    let secret = other.path().join("secret");
+    fs::write(&secret, "canary of another directory").unwrap();
     let (channel, failure) = connect(dir.path(), |_| {}).await;
-    assert!(transfer(channel, "context", &[]).await.is_err());
-    assert!(matches!(failure.take(), Some(Error::NameNotText { .. })));
+    let swapped = || {
+        fs::remove_file(&file).unwrap();
+        std::os::unix::fs::symlink(&secret, &file).unwrap();
+    };
+    let told = transfer_after(channel, "context", &[], swapped).await.unwrap_err();
+    assert!(told.contains("cannot be read"), "{told}");
+    assert!(matches!(failure.take(), Some(Error::Unreadable { path, .. }) if path == file));
+
+    // It becomes a pipe, which must not be waited for.
+    fs::remove_file(&file).unwrap();
+    fs::write(&file, "told").unwrap();
+    let (channel, failure) = connect(dir.path(), |_| {}).await;
+    let swapped = || {
+        fs::remove_file(&file).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(&file).status().unwrap().success());
+    };
+    assert!(transfer_after(channel, "context", &[], swapped).await.is_err());
+    assert!(matches!(failure.take(), Some(Error::Unreadable { .. })));
+}
+
+#[tokio::test]
+async fn ten_thousand_rules_arrive() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("kept"), "").unwrap();
+    fs::write(dir.path().join("rule-9999"), "").unwrap();
+    let rules: Vec<&'static str> =
+        (0..10_000).map(|n| &*Box::leak(format!("rule-{n:04}").into_boxed_str())).collect();
+    let (channel, _) = connect(dir.path(), |_| {}).await;
+    let (paths, _) = transfer(channel, "context", &rules).await.unwrap();
+    assert_eq!(paths, ["kept"]);
 }
 
 #[tokio::test]

@@ -1,9 +1,11 @@
 //! What of a directory the engine asks for.
 
+use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
 use tonic::metadata::MetadataMap;
 
 use super::filesync::Source;
+use crate::context::name::text_of;
 use crate::context::{Filter, follow};
 use crate::ignore::Matcher;
 
@@ -28,8 +30,10 @@ impl Wanted {
             metadata
                 .get_all(key)
                 .iter()
-                .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
-                .map(|value| if encoded { decode(&value) } else { value })
+                .map(|value| match encoded {
+                    true => decode(&String::from_utf8_lossy(value.as_bytes())),
+                    false => text_of(value.as_bytes()).into_owned(),
+                })
                 .collect()
         };
         Self {
@@ -61,10 +65,9 @@ impl Wanted {
 
 /// A value as Go's `url.QueryEscape` wrote it.
 fn decode(value: &str) -> String {
-    let value = value.replace('&', "%26").replace('=', "%3D");
-    form_urlencoded::parse(value.as_bytes())
-        .next()
-        .map_or_else(String::new, |(key, _)| key.into_owned())
+    let value = value.replace('+', " ");
+    let bytes: Vec<u8> = percent_decode_str(&value).collect();
+    text_of(&bytes).into_owned()
 }
 
 #[cfg(test)]
@@ -78,11 +81,12 @@ mod tests {
         metadata.insert("dir-name", MetadataValue::from_static("context"));
         metadata.append("exclude-patterns", MetadataValue::from_static("*"));
         metadata.append("exclude-patterns", MetadataValue::from_static("%21caf%C3%A9+%26%3D"));
+        metadata.append("exclude-patterns", MetadataValue::from_static("caf%E9%2B"));
         metadata.insert("exclude-patterns-encoded", MetadataValue::from_static("1"));
         metadata.append("followpaths", MetadataValue::from_static("a+b"));
         let wanted = Wanted::read(&metadata);
         assert_eq!(wanted.directory, "context");
-        assert_eq!(wanted.exclude, ["*", "!café &="]);
+        assert_eq!(wanted.exclude, ["*", "!café &=", &text_of(b"caf\xe9+")]);
         assert_eq!(wanted.follow, ["a+b"]);
     }
 }

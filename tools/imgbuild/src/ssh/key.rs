@@ -35,6 +35,8 @@ pub(crate) enum BadKey {
     Encrypted,
     #[error("it is not a private key in OpenSSH's own form or in that of RSA")]
     Unknown,
+    #[error("it is larger than 64 KiB")]
+    TooLarge,
     #[error("it is damaged")]
     Damaged,
     #[error("keys of its kind are not supported")]

@@ -17,12 +17,14 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use slipway_untrusted::limit::{AGENT_MESSAGE, PRIVATE_KEY};
+use slipway_untrusted::{TooLarge, file};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
 use crate::error::{Error, reason};
 pub(crate) use key::BadKey;
-use key::Key;
+pub(crate) use key::Key;
 use wire::{Reader, put_string};
 
 const OPTION: &str = "--ssh";
@@ -34,9 +36,6 @@ const REQUEST_IDENTITIES: u8 = 11;
 const IDENTITIES_ANSWER: u8 = 12;
 const SIGN_REQUEST: u8 = 13;
 const SIGN_RESPONSE: u8 = 14;
-/// OpenSSH's limit for one message of an agent.
-const MESSAGE_MAX: u32 = 256 * 1024;
-
 /// The agents of a build, by their ids.
 #[derive(Clone, Default)]
 pub(crate) struct Agents(BTreeMap<String, Agent>);
@@ -51,7 +50,8 @@ pub(crate) enum Agent {
 }
 
 impl Agents {
-    /// Reads every `--ssh`: `ID`, `ID=SOCKET` or `ID=KEY[,KEY…]`.
+    /// Reads every `--ssh`: `ID`, `ID=SOCKET` or `ID=KEY[,KEY…]`. It may wait, as a file may be a
+    /// pipe and an agent busy.
     pub(crate) fn load(specs: &[String]) -> Result<Self, Error> {
         let mut agents = BTreeMap::new();
         for spec in specs {
@@ -121,10 +121,14 @@ impl Agent {
         }
         let mut keys = Vec::new();
         for path in paths.split(',').map(PathBuf::from) {
-            let text = std::fs::read_to_string(&path)
-                .map_err(|source| Error::Unreadable { path: path.clone(), source })?;
-            let key = Key::parse(&text).map_err(|why| Error::BadSshKey { path, why })?;
-            keys.push(key);
+            let bad = |why| Error::BadSshKey { path: path.clone(), why };
+            let text = file::read(&path, &PRIVATE_KEY);
+            let text = text.map_err(|error| match error.downcast::<TooLarge>() {
+                Ok(_) => bad(BadKey::TooLarge),
+                Err(source) => Error::Unreadable { path: path.clone(), source },
+            })?;
+            let text = std::str::from_utf8(&text).map_err(|_| bad(BadKey::Unknown))?;
+            keys.push(Key::parse(text).map_err(bad)?);
         }
         Ok(Self::Keys(Arc::new(keys)))
     }
@@ -156,7 +160,7 @@ impl Agent {
 }
 
 /// What an agent that holds these keys answers.
-fn answer(keys: &[Key], request: &[u8]) -> Vec<u8> {
+pub(crate) fn answer(keys: &[Key], request: &[u8]) -> Vec<u8> {
     let mut reader = Reader(request);
     let answered = match reader.take(1) {
         Some([REQUEST_IDENTITIES]) => Some(identities(keys)),
@@ -193,9 +197,7 @@ async fn read_message(
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
         length => length?,
     };
-    if length > MESSAGE_MAX {
-        return Err(io::ErrorKind::InvalidData.into());
-    }
+    AGENT_MESSAGE.admit(length.into())?;
     let mut message = vec![0; usize::try_from(length).unwrap_or_default()];
     stream.read_exact(&mut message).await?;
     Ok(Some(message))

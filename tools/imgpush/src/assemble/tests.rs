@@ -133,3 +133,15 @@ fn a_platform_that_is_not_there_is_told() {
     let nothing = Blobs { same: &same, compressed: &compressed };
     assert!(as_it_is(&Documents::new(), None, &nothing).is_err());
 }
+
+#[test]
+fn a_manifest_in_the_form_of_a_list_is_no_panic() {
+    let body = Bytes::from_static(br#"["m", null, [], null]"#);
+    let digest = digest(&body);
+    let index = json!({"manifests": [{"mediaType": "m", "size": 1, "digest": digest}]});
+    let mut documents = Documents::new();
+    documents.insert("index.json".to_owned(), index.to_string().into());
+    documents.insert(format!("blobs/sha256/{}", digest.trim_start_matches("sha256:")), body);
+    let (same, compressed) = (BTreeMap::new(), BTreeMap::new());
+    let _ = as_it_is(&documents, None, &Blobs { same: &same, compressed: &compressed });
+}

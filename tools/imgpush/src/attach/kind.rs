@@ -31,10 +31,33 @@ struct Marks {
     payload: Option<String>,
 }
 
+/// The longest text in a document that is looked at, in bytes: the parser holds each one whole.
+const TEXT: u64 = 16 * 1024 * 1024;
+
+/// Reads on as long as no text in it is too long.
+struct Texts<R> {
+    content: R,
+    /// Bytes since a quotation mark.
+    length: u64,
+    last: u8,
+}
+
+impl<R: Read> Read for Texts<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.content.read(buffer)?;
+        for byte in buffer.iter().take(read) {
+            let ends = *byte == b'"' && self.last != b'\\';
+            self.length = if ends { 0 } else { self.length + 1 };
+            self.last = *byte;
+        }
+        if self.length > TEXT { Err(std::io::ErrorKind::InvalidData.into()) } else { Ok(read) }
+    }
+}
+
 /// The media type of a JSON document that is known; none of anything else, nor of one that is cut
 /// off.
 pub(crate) fn of(content: impl Read) -> Option<&'static str> {
-    let marks: Marks = serde_json::from_reader(content).ok()?;
+    let marks: Marks = serde_json::from_reader(Texts { content, length: 0, last: 0 }).ok()?;
     let begins = |mark: &Option<String>, with| {
         mark.as_deref().is_some_and(|mark: &str| mark.starts_with(with))
     };
@@ -71,6 +94,25 @@ mod tests {
             ("SPDXVersion: SPDX-2.3\n", None),
         ] {
             assert_eq!(of(text.as_bytes()), kind, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_text_without_end_is_not_held() {
+        let endless = br#"{"spdxVersion": "#.chain(&b"\""[..]).chain(std::io::repeat(b'x'));
+        assert_eq!(of(endless), None);
+        let quoted = br#"{"x": ""#.chain(Quotes);
+        assert_eq!(of(quoted), None);
+    }
+
+    /// `\"` without end.
+    struct Quotes;
+
+    impl Read for Quotes {
+        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            let even = buffer.len() / 2 * 2;
+            buffer[..even].as_chunks_mut::<2>().0.fill(*br#"\""#);
+            Ok(even)
         }
     }
 }

@@ -54,7 +54,7 @@ pub(crate) fn body(subject: &Descriptor, file: &Attachment) -> Result<Bytes, Err
         annotations: annotations(file),
     };
     let body = serde_json::to_vec(&manifest);
-    body.map(Bytes::from).map_err(|error| Error::Protocol { what: error.to_string() })
+    body.map(Bytes::from).map_err(|error| Error::Protocol { what: error.to_string().into() })
 }
 
 /// Whether the manifest of this entry is worth a look for the file.

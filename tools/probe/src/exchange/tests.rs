@@ -109,6 +109,25 @@ async fn a_server_that_hangs_is_left_at_the_deadline() {
     assert_eq!(error.to_string(), "timed out after 2s in the middle of the body");
 }
 
+#[tokio::test]
+async fn a_head_without_end_is_refused() {
+    let many = "X-A: b\r\n".repeat(HEADERS + 1);
+    let long = format!("X-A: {}", "x".repeat(10 * HEAD_LIMIT));
+    let fitting = "X-A: b\r\n".repeat(HEADERS - 1);
+    for (headers, good) in [(many, false), (long, false), (fitting, true)] {
+        let bytes = format!("HTTP/1.1 200 OK\r\n{headers}\r\n");
+        match answered(bytes.as_bytes()).await {
+            Ok(answer) => assert!(good && answer.headers.len() < HEADERS),
+            Err(error) => {
+                assert!(!good, "{error}");
+                let told =
+                    "the head of the answer is larger than 64 KiB or has more than 1000 headers";
+                assert_eq!(error.to_string(), told);
+            }
+        }
+    }
+}
+
 #[test]
 fn the_head_is_whole_characters() {
     let answer = Answer {

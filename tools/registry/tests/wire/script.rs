@@ -6,6 +6,11 @@ use slipway_registry::{Credentials, Options, Repository};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
+pub(crate) const DIGEST: &str =
+    "sha256:0000000000000000000000000000000000000000000000000000000000000000";
+pub(crate) const OTHER: &str =
+    "sha256:1111111111111111111111111111111111111111111111111111111111111111";
+
 /// What comes of a request.
 pub(crate) enum Then {
     /// This answer: status, headers, body.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use slipway_registry::{Error, Fault, MediaType, digest};
 
-use crate::script::{Script, Then, status, user};
+use crate::script::{DIGEST, Script, Then, status, user};
 
 fn accepted(location: &str) -> Then {
     Then::Answer(202, vec![("Location", location.to_owned())], String::new())
@@ -21,7 +21,7 @@ async fn parts_follow_the_location_of_each_answer() {
     let mut upload = script.repository(user()).begin().await.unwrap();
     upload.send(Bytes::from_static(b"hello ")).await.unwrap();
     upload.send(Bytes::from_static(b"world")).await.unwrap();
-    upload.finish("sha256:0").await.unwrap();
+    upload.finish(DIGEST).await.unwrap();
     let seen = script.seen();
     assert_eq!(
         script.lines(),
@@ -29,7 +29,8 @@ async fn parts_follow_the_location_of_each_answer() {
             "POST /v2/team/app/blobs/uploads/",
             "PATCH /v2/team/app/blobs/uploads/1?state=a",
             "PATCH /v2/team/app/blobs/uploads/1?state=b",
-            "PUT /v2/team/app/blobs/uploads/1?state=c&digest=sha256%3A0",
+            format!("PUT /v2/team/app/blobs/uploads/1?state=c&digest=sha256%3A{}", &DIGEST[7..])
+                .as_str(),
         ]
     );
     assert_eq!(seen[1].header("content-range"), Some("0-5"));
@@ -53,7 +54,7 @@ async fn a_part_goes_on_where_its_connection_broke() {
     .await;
     let mut upload = script.repository(user()).begin().await.unwrap();
     upload.send(Bytes::from_static(b"hello world")).await.unwrap();
-    upload.finish("sha256:0").await.unwrap();
+    upload.finish(DIGEST).await.unwrap();
     let seen = script.seen();
     assert_eq!(seen[2].line, "GET /v2/team/app/blobs/uploads/1?state=a");
     assert_eq!(seen[3].line, "PATCH /v2/team/app/blobs/uploads/1?state=b");
@@ -79,8 +80,8 @@ async fn an_upload_that_is_forgotten_is_lost() {
 #[tokio::test]
 async fn a_lost_answer_to_the_end_is_no_loss() {
     let script = Script::new(vec![accepted("/u"), Then::Cut(0), status(200, "")]).await;
-    script.repository(user()).begin().await.unwrap().finish("sha256:0").await.unwrap();
-    assert_eq!(script.lines()[2], "HEAD /v2/team/app/blobs/sha256:0");
+    script.repository(user()).begin().await.unwrap().finish(DIGEST).await.unwrap();
+    assert_eq!(script.lines()[2], format!("HEAD /v2/team/app/blobs/{DIGEST}"));
 }
 
 #[tokio::test]
@@ -88,11 +89,17 @@ async fn a_mount_is_taken_or_left() {
     let script =
         Script::new(vec![status(201, ""), accepted("/u"), status(204, ""), status(404, "")]).await;
     let repository = script.repository(user());
-    assert!(repository.mount("sha256:0", "team/base").await.unwrap());
-    assert!(!repository.mount("sha256:0", "team/base").await.unwrap());
-    assert!(!repository.mount("sha256:0", "team/base").await.unwrap());
+    assert!(repository.mount(DIGEST, "team/base").await.unwrap());
+    assert!(!repository.mount(DIGEST, "team/base").await.unwrap());
+    assert!(!repository.mount(DIGEST, "team/base").await.unwrap());
     let lines = script.lines();
-    assert_eq!(lines[0], "POST /v2/team/app/blobs/uploads/?mount=sha256%3A0&from=team%2Fbase");
+    assert_eq!(
+        lines[0],
+        format!(
+            "POST /v2/team/app/blobs/uploads/?mount=sha256%3A{}&from=team%2Fbase",
+            &DIGEST[7..]
+        )
+    );
     assert_eq!(lines[2], "DELETE /u", "an upload that nobody wants is given up");
 }
 

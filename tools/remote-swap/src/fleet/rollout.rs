@@ -181,17 +181,17 @@ impl<H: Hosts> Run<'_, H> {
     /// What the document says of hosts that are being worked on, should the tool have to end.
     fn unknown(&mut self, indices: impl IntoIterator<Item = usize>) {
         for index in indices {
-            let (host, url) = self.place(index);
             let error = Some(UNKNOWN.to_owned());
-            self.outcomes[index] = HostOutcome { host, url, error, ..HostOutcome::default() };
+            self.outcomes[index] = HostOutcome { error, ..self.place(index) };
         }
         self.hosts.stand(&self.outcomes);
     }
 
     fn ended(&mut self, index: usize, report: Report) {
-        let (host, url) = self.place(index);
-        let url = as_asked(url, report.outcome.health.as_deref());
-        self.outcomes[index] = HostOutcome { host, url, ..report.outcome };
+        let HostOutcome { host, url, local_url, .. } = self.place(index);
+        let health = report.outcome.health.as_deref();
+        let (url, local_url) = (as_asked(url, health), as_asked(local_url, health));
+        self.outcomes[index] = HostOutcome { host, url, local_url, ..report.outcome };
         self.hosts.stand(&self.outcomes);
         if let Some(failure) = report.failure {
             self.told.failed(index, failure);
@@ -216,9 +216,10 @@ impl<H: Hosts> Run<'_, H> {
         self.ended(index, Report { outcome, failure });
     }
 
-    fn place(&self, index: usize) -> (String, Option<String>) {
-        let known = &self.outcomes[index];
-        (known.host.clone(), known.url.clone())
+    /// Which host it is, and where the application answers there.
+    fn place(&self, index: usize) -> HostOutcome {
+        let HostOutcome { host, url, local_url, .. } = self.outcomes[index].clone();
+        HostOutcome { host, url, local_url, ..HostOutcome::default() }
     }
 }
 

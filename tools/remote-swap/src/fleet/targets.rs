@@ -1,5 +1,7 @@
 //! Which hosts there are, and how to get to them.
 
+use std::net::{IpAddr, SocketAddr};
+
 use slipway_release::Failure;
 use slipway_ssh::{ConnectOptions, Login, Target};
 
@@ -8,7 +10,7 @@ use crate::env::Lookup;
 use crate::error::SwapError;
 use crate::job::Job;
 use crate::options::{HealthKind, Options};
-use crate::publish::Protocol;
+use crate::publish::{Protocol, Publish};
 
 /// The hosts, in order.
 pub(super) fn targets(hosts: &[String]) -> Result<Vec<Target>, Failure> {
@@ -36,6 +38,7 @@ pub(super) fn connect_options(
     let login = Login {
         identity: &options.identity,
         identity_env: options.identity_env.as_deref(),
+        passphrase_env: options.identity_passphrase_env.as_deref(),
         known_hosts: options.known_hosts.as_deref(),
         host_key: &options.host_key,
         timeout: options.connect_timeout.0,
@@ -43,11 +46,24 @@ pub(super) fn connect_options(
     login.options(lookup)
 }
 
-/// Where people reach the application on this host, if they do.
-pub(crate) fn url(target: &Target, job: &Job) -> Option<String> {
+/// The published port that tells of the application's health, or else the first one.
+fn telling(job: &Job) -> Option<&Publish> {
     let tcp = || job.spec.publish.iter().filter(|one| one.protocol == Protocol::Tcp);
     let health = tcp().find(|one| Some(one.container_port) == job.spec.health.port);
-    let one = health.or_else(|| tcp().next())?;
+    health.or_else(|| tcp().next())
+}
+
+/// Where the application answers on the host itself, if nobody else reaches it.
+pub(crate) fn local_url(job: &Job) -> Option<String> {
+    let one = telling(job)?;
+    let ip = one.ip.filter(IpAddr::is_loopback)?;
+    let kind = job.health_kind().map(HealthKind::as_str);
+    as_asked(Some(format!("http://{}", SocketAddr::new(ip, one.host_port))), kind)
+}
+
+/// Where people reach the application on this host, if they do.
+pub(crate) fn url(target: &Target, job: &Job) -> Option<String> {
+    let one = telling(job)?;
     let host = match one.ip {
         Some(ip) if ip.is_loopback() => return None,
         Some(ip) if !ip.is_unspecified() => ip.to_string(),
@@ -91,6 +107,11 @@ mod tests {
         assert_eq!(asked("tcp").as_deref(), Some("tcp://h:80"));
         assert_eq!(asked("container").as_deref(), Some("tcp://h:80"));
         assert_eq!(asked("none"), None);
+        let local = |publish: &str| local_url(&job(&[&format!("--publish={publish}")]));
+        assert_eq!(local("127.0.0.1:80:5000").as_deref(), Some("http://127.0.0.1:80"));
+        assert_eq!(local("[::1]:80:5000").as_deref(), Some("http://[::1]:80"));
+        assert_eq!(local("8000:5000"), None);
+        assert_eq!(local("127.0.0.1:80:5000/udp"), None);
     }
 
     #[test]

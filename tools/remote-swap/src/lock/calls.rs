@@ -7,12 +7,10 @@
 //! without labels, which is nobody's and whose name is not used again. Each call takes about a
 //! millisecond of the engine, `GET /info` seven.
 
-use std::collections::HashMap;
-
 use jiff::Timestamp;
 use slipway_engine::Error;
 use slipway_engine::bollard::models::VolumeCreateRequest;
-use slipway_engine::bollard::query_parameters::{ListVolumesOptions, RemoveVolumeOptions};
+use slipway_engine::bollard::query_parameters::RemoveVolumeOptions;
 
 use super::generation::{self, Generation, label};
 use super::{Leases, Who};
@@ -23,13 +21,11 @@ use crate::remote::Remote;
 impl Leases for Remote {
     async fn list(&self, app: &str) -> Result<Vec<Generation>> {
         let filter = format!("{}={app}", label::LOCK);
-        let filters = HashMap::from([("label".to_owned(), vec![filter])]);
         self.call("looking at the lock", QUICK, async |engine| {
-            let options = ListVolumesOptions { filters: Some(filters.clone()) };
-            let found = engine.docker().list_volumes(Some(options)).await?;
-            let volumes = found.volumes.unwrap_or_default();
+            let volumes = engine.volumes(&filter).await?;
             let read = volumes.iter().filter_map(|one| {
-                Generation::read(app, &one.name, one.created_at.as_deref(), &one.labels)
+                let labels = one.labels.as_ref()?;
+                Generation::read(app, &one.name, one.created_at.as_deref(), labels)
             });
             Ok(read.collect())
         })
@@ -65,8 +61,9 @@ impl Leases for Remote {
 
     async fn now(&self) -> Result<Timestamp> {
         self.call("asking for the time", QUICK, async |engine| {
-            let told = engine.docker().info().await?.system_time;
-            told.and_then(|at| at.parse().ok())
+            let told = engine.info().await?.system_time;
+            told.parse()
+                .ok()
                 .ok_or_else(|| Error::Protocol { what: "no time in GET /info".to_owned() })
         })
         .await

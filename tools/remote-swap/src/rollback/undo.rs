@@ -1,7 +1,9 @@
-//! `rollback --on-error`: undoes the deploy of a document that a later tool put an error into.
+//! `rollback --on-error`: undoes the deploy of a document that a later tool put an error into, if that
+//! error says that the release is bad.
 
-use slipway_release::{Deploy, Document, Failure, Outcome};
+use slipway_release::{Deploy, Document, ErrorSection, Failure, Outcome, speaks_of_the_release};
 use slipway_shell::Context;
+use slipway_untrusted::Untrusted;
 
 use super::{Back, Done, alone, app};
 use crate::env::Lookup;
@@ -18,9 +20,7 @@ pub(super) async fn run(
     context: &Context,
     lookup: Lookup<'_>,
 ) -> Result<(), Failure> {
-    if document.error_exit().is_none() {
-        return Ok(());
-    }
+    let Some(exit) = document.error_exit() else { return Ok(()) };
     let Some(mut deploy) = document.get::<Deploy>()? else { return Ok(()) };
     let Some(undone) = deploy.deploy_id.clone() else { return Ok(()) };
     let named = |host: &str| options.host.is_empty() || options.host.iter().any(|one| one == host);
@@ -31,6 +31,15 @@ pub(super) async fn run(
         })
         .collect();
     if due.is_empty() {
+        return Ok(());
+    }
+    let error: ErrorSection = document.get().ok().flatten().unwrap_or_default();
+    if !speaks_of_the_release(&error.code, exit) {
+        // The code may be anybody's.
+        let code = Untrusted::new(error.code);
+        context.ui.say(&format!(
+            "nothing is undone: the error {code} does not say that the release is bad"
+        ));
         return Ok(());
     }
     let places: Vec<String> = due.iter().map(|index| deploy.hosts[*index].host.clone()).collect();

@@ -1,6 +1,7 @@
 //! The status for people: a few aligned lines a host. Pure.
 
 use slipway_release::{DeployKind, HistoryEntry, HostStatus, LiveStatus, Outcome, Status};
+use slipway_untrusted::{clean, clean_line};
 
 /// Rows of the history that are shown; the document has all of them.
 const SHOWN: usize = 10;
@@ -17,20 +18,20 @@ pub(super) fn of(status: &Status) -> String {
     });
     let text = hosts.collect::<Vec<_>>().join("\n");
     // Of what others wrote nothing may steer the terminal.
-    text.chars().filter(|c| *c == '\n' || !c.is_control()).collect()
+    clean(&text).into_owned()
 }
 
 fn block(host: &HostStatus) -> String {
     let mut text = String::new();
     if let Some(error) = &host.error {
-        return format!("  not known: {error}\n");
+        return format!("  not known: {}\n", clean_line(error));
     }
     match &host.live {
         Some(live) => text.push_str(&aligned(&serving(live, host))),
         None => text.push_str("  nothing is live\n"),
     }
     for sentence in &host.drift {
-        text.push_str(&format!("  drift: {sentence}\n"));
+        text.push_str(&format!("  drift: {}\n", clean_line(sentence)));
     }
     if !host.previous.is_empty() {
         let mut rows = vec![row(["ROLLBACK TO", "TAG", "DIGEST", "FIRST DEPLOYED", "IMAGE"])];
@@ -91,7 +92,7 @@ fn happened(entry: &HistoryEntry) -> Vec<String> {
 }
 
 fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
-    cells.map(str::to_owned).to_vec()
+    cells.map(|cell| clean_line(cell).into_owned()).to_vec()
 }
 
 fn or_dash(text: Option<&str>) -> String {

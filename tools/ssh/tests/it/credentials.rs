@@ -1,13 +1,15 @@
 //! Who is let in, and what is said to who is not.
 
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use slipway_ssh::{Connection, Credential, Error, Secret};
+use slipway_ssh::{ConnectOptions, Connection, Credential, Error, HostKeyPolicy, Secret};
 
-use crate::sshd::{Sshd, until};
+use crate::sshd::{Sshd, bounded, until};
 
 /// OpenSSH's agent, holding keys of the test's choice.
 struct Agent {
@@ -85,16 +87,81 @@ async fn keys_of_every_kind_and_format_open_the_door() {
 }
 
 #[tokio::test]
-async fn a_key_from_memory_may_have_lost_its_last_newline() {
+async fn a_key_from_a_secret_store_may_have_lost_its_lines() {
     let sshd = Sshd::start("");
-    let pem = fs::read_to_string(sshd.path("id")).unwrap();
-    for text in [pem.trim().to_owned(), pem.replace('\n', "\r\n")] {
-        let credential = Credential::KeyMemory {
-            pem: Secret::new(text),
-            label: "DEPLOY_KEY".into(),
-            passphrase: None,
-        };
-        sshd.connect_with(vec![credential]).await.unwrap();
+    for (name, arguments) in [
+        ("memory", &["-t", "ed25519", "-N", ""][..]),
+        ("memory_pem", &["-t", "rsa", "-m", "PEM", "-N", ""]),
+        ("memory_pkcs8", &["-t", "ecdsa", "-m", "PKCS8", "-N", ""]),
+        ("memory_locked", &["-t", "ed25519", "-N", "open sesame"]),
+        ("memory_pem_locked", &["-t", "rsa", "-m", "PEM", "-N", "open sesame"]),
+        ("memory_pkcs8_locked", &["-t", "rsa", "-m", "PKCS8", "-N", "open sesame"]),
+    ] {
+        let pem = fs::read_to_string(sshd.keygen(name, arguments)).unwrap();
+        sshd.authorize(name);
+        for text in [
+            pem.trim().to_owned(),
+            pem.replace('\n', "\r\n"),
+            pem.replace('\n', " "),
+            pem.replace('\n', "\\n"),
+            format!("\"{}\"", pem.trim().replace('\n', "\\n")),
+            pem.lines().map(|line| format!("    {line}\n")).collect(),
+        ] {
+            let credential = Credential::KeyMemory {
+                pem: Secret::new(text),
+                label: "DEPLOY_KEY".into(),
+                passphrase: name.ends_with("locked").then(|| secret("open sesame")),
+            };
+            if let Err(error) = sshd.connect_with(vec![credential]).await {
+                panic!("{name}: {error}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_file_without_end_is_no_key_and_no_list_of_hosts() {
+    let sshd = Sshd::start("");
+    let endless = PathBuf::from("/dev/zero");
+    let error = refused(sshd.connect_with(vec![key(endless.clone(), None)]).await);
+    assert!(error.to_string().ends_with("the private key is larger than 64 KiB"), "{error}");
+    let host_keys = HostKeyPolicy::KnownHosts(vec![endless]);
+    let options = ConnectOptions { host_keys, ..sshd.options() };
+    let error = refused(Connection::open(&sshd.target(), &options).await);
+    assert!(matches!(error, Error::KnownHostsTooLarge { .. }), "{error:?}");
+    let failure = error.failure(error.to_string());
+    assert_eq!(failure.code.as_str(), "file_too_large");
+}
+
+/// An agent that answers each question with these bytes again and again.
+fn false_agent(path: &Path, answer: Vec<u8>) {
+    let listener = UnixListener::bind(path).unwrap();
+    std::thread::spawn(move || {
+        while let Ok((mut stream, _)) = listener.accept() {
+            while stream.write_all(&answer).is_ok() {}
+        }
+    });
+}
+
+#[tokio::test]
+async fn an_agent_that_lies_is_no_harm() {
+    let sshd = Sshd::start("");
+    // The type of an answer, its number of keys, and lengths that lead anywhere.
+    for (name, answer) in [
+        ("long", b"\xff\xff\xff\xff\x0c".to_vec()),
+        ("many", b"\0\0\0\x09\x0c\xff\xff\xff\xff\xff\xff\xff\xff".to_vec()),
+        ("short", b"\0\0\0\x05\x0c\0\0\0\x01".to_vec()),
+        ("empty", b"\0\0\0\0".to_vec()),
+    ] {
+        let socket = sshd.path(&format!("{name}.sock"));
+        false_agent(&socket, answer);
+        let agent = Credential::Agent { socket };
+        let error = refused(bounded(sshd.connect_with(vec![agent.clone()])).await);
+        assert!(
+            matches!(error, Error::AgentUnavailable { .. } | Error::AuthenticationFailed { .. }),
+            "{name}: {error:?}"
+        );
+        bounded(sshd.connect_with(vec![agent, sshd.key_file("id")])).await.unwrap();
     }
 }
 
@@ -125,6 +192,8 @@ async fn an_encrypted_key_wants_its_passphrase() {
         matches!(&error, Error::KeyEncrypted { key } if *key == path.display().to_string()),
         "{error:?}"
     );
+    let hint = error.failure(error.to_string()).hint.unwrap();
+    assert!(hint.contains("--identity-passphrase-env"), "{hint}");
     let error = refused(sshd.connect_with(vec![key(path.clone(), Some("abracadabra"))]).await);
     assert!(matches!(error, Error::PassphraseWrong { .. }), "{error:?}");
     sshd.connect_with(vec![key(path, Some("open sesame"))]).await.unwrap();

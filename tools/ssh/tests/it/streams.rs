@@ -276,3 +276,38 @@ async fn max_sessions_bounds_commands_and_not_sockets() {
     }
     drop(running);
 }
+
+/// A login shell whose start file does this before it runs a command.
+fn start_file(text: &str) -> Sshd {
+    Sshd::start(&format!("ForceCommand {text}"))
+}
+
+#[tokio::test]
+async fn what_a_start_file_prints_is_no_output() {
+    for before in ["echo Welcome", "printf 'no end of line: '", "head -c 60000 /dev/zero", "true"] {
+        let sshd = start_file(&format!("{before}; eval \"$SSH_ORIGINAL_COMMAND\""));
+        let connection = sshd.connect().await;
+        let mut stream = bounded(connection.exec("cat; echo end")).await.unwrap();
+        stream.write_all(b"in\n").await.unwrap();
+        stream.shutdown().await.unwrap();
+        let mut out = String::new();
+        bounded(stream.read_to_string(&mut out)).await.unwrap();
+        assert_eq!(out, "in\nend\n", "{before}");
+    }
+}
+
+#[tokio::test]
+async fn a_shell_that_runs_no_command_is_named() {
+    for (before, told) in [
+        ("echo This account is closed.; exit 1", "This account is closed."),
+        ("exit 0", "ended before that"),
+        ("yes", "without end"),
+        ("printf '\\033]0;x\\007'", "\\u{1b}]0;x"),
+    ] {
+        let sshd = start_file(before);
+        let error = bounded(sshd.connect().await.exec("cat")).await.unwrap_err();
+        assert!(matches!(error, slipway_ssh::Error::ShellFailed { .. }), "{error:?}");
+        assert!(error.to_string().contains(told), "{before}: {error}");
+        assert!(error.hint().unwrap().contains("~/.bashrc"), "{error}");
+    }
+}

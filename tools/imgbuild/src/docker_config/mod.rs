@@ -1,38 +1,42 @@
 //! What docker's own configuration has for a build: logins to registries, and proxies.
 
+pub(crate) mod helper;
+
 use std::collections::BTreeMap;
 use std::env;
-use std::fs;
 use std::io;
-use std::path::PathBuf;
-use std::process::Stdio;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use slipway_release::Secret;
-use tokio::io::AsyncWriteExt;
-use tokio::process::Command;
+use slipway_untrusted::file::open_regular;
+use slipway_untrusted::{TooLarge, limit};
 
-use crate::error::{Error, reason};
+use crate::error::Error;
 use crate::secrets::Login;
 
 /// How a login to Docker Hub is called in the file, whatever the host is called that asks for it.
 const HUB: &str = "https://index.docker.io/v1/";
-/// The name that a helper gives with a token instead of a password.
-const TOKEN: &str = "<token>";
-/// A helper may ask a person or a server; one that takes longer does not answer.
-const LIMIT: Duration = Duration::from_secs(60);
-
 /// `config.json`, as far as it matters here.
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct DockerConfig {
+    #[serde(deserialize_with = "or_none")]
     auths: BTreeMap<String, Stored>,
+    #[serde(deserialize_with = "or_none")]
     cred_helpers: BTreeMap<String, String>,
     creds_store: Option<String>,
+    #[serde(deserialize_with = "or_none")]
     proxies: BTreeMap<String, Proxies>,
+}
+
+/// To docker, `null` is the same as nothing.
+fn or_none<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
+    from: D,
+) -> Result<T, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or_default())
 }
 
 /// A login in the file itself; empty where a helper keeps it.
@@ -55,14 +59,6 @@ struct Proxies {
     all_proxy: Option<String>,
 }
 
-/// What a helper answers.
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Answer {
-    username: String,
-    secret: Secret,
-}
-
 impl DockerConfig {
     /// The user's: in `DOCKER_CONFIG`, else in `~/.docker`. None is an empty one.
     pub(crate) fn load() -> Result<Self, Error> {
@@ -71,13 +67,14 @@ impl DockerConfig {
         let Some(directory) = directory.map(PathBuf::from).or_else(home) else {
             return Ok(Self::default());
         };
-        let path = directory.join("config.json");
-        match fs::read(&path) {
-            // The parser's own words could quote what is in the file.
-            Ok(text) => serde_json::from_slice(&text).map_err(|error| Error::BadDockerConfig {
-                why: format!("line {} cannot be read", error.line()),
-                path,
-            }),
+        Self::read(directory.join("config.json"))
+    }
+
+    /// That of a file; a missing or an empty one has nothing, as to docker.
+    fn read(path: PathBuf) -> Result<Self, Error> {
+        let text = open_regular(&path).and_then(|file| limit::DOCKER_CONFIG.read(file));
+        match text {
+            Ok(text) => Self::parse(&text, &path),
             Err(error)
                 if matches!(
                     error.kind(),
@@ -86,7 +83,25 @@ impl DockerConfig {
             {
                 Ok(Self::default())
             }
-            Err(source) => Err(Error::Unreadable { path, source }),
+            Err(error) => match error.downcast::<TooLarge>() {
+                Ok(large) => Err(Error::BadDockerConfig { path, why: large.to_string() }),
+                Err(source) => Err(Error::Unreadable { path, source }),
+            },
+        }
+    }
+
+    pub(crate) fn parse(text: &[u8], path: &Path) -> Result<Self, Error> {
+        // The parser's own words could quote what is in the file.
+        let bad = |line: usize| Error::BadDockerConfig {
+            why: format!("line {line} cannot be read"),
+            path: path.to_owned(),
+        };
+        match text.trim_ascii() {
+            b"" | b"null" => Ok(Self::default()),
+            object if object.starts_with(b"{") => {
+                serde_json::from_slice(text).map_err(|error| bad(error.line()))
+            }
+            _ => Err(bad(1)),
         }
     }
 
@@ -94,8 +109,9 @@ impl DockerConfig {
     pub(crate) async fn login(&self, host: &str) -> Result<Option<Login>, Error> {
         let key = if is_hub(host) { HUB } else { host };
         let helper = self.cred_helpers.get(key).or_else(|| self.cred_helpers.get(host));
-        let found = match helper.or(self.creds_store.as_ref()) {
-            Some(helper) => ask(helper, key).await?,
+        let helper = helper.or(self.creds_store.as_ref()).filter(|name| !name.is_empty());
+        let found = match helper {
+            Some(helper) => helper::ask(helper, key).await?,
             None => self.stored(key),
         };
         Ok(found.map(|(username, password)| Login { host: host.to_owned(), username, password }))
@@ -163,46 +179,6 @@ fn host_of(key: &str) -> &str {
     rest.split('/').next().unwrap_or(rest)
 }
 
-/// Asks `docker-credential-NAME`; `None` when it has nothing for this host.
-async fn ask(name: &str, host: &str) -> Result<Option<(String, Secret)>, Error> {
-    let failed =
-        |why: String| Error::CredentialHelper { name: name.to_owned(), host: host.to_owned(), why };
-    if name.contains('/') {
-        return Err(failed("its name is no helper's".to_owned()));
-    }
-    let mut command = Command::new(format!("docker-credential-{name}"));
-    command.arg("get").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let asking = async {
-        let mut child = command.kill_on_drop(true).spawn()?;
-        if let Some(mut stdin) = child.stdin.take() {
-            // One that answers without reading is not wrong.
-            let _unread = stdin.write_all(host.as_bytes()).await;
-        }
-        child.wait_with_output().await
-    };
-    let output = tokio::time::timeout(LIMIT, asking)
-        .await
-        .map_err(|_| failed(format!("it did not answer within {} s", LIMIT.as_secs())))?
-        .map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => failed("it is not installed".to_owned()),
-            _ => failed(reason(&error)),
-        })?;
-    if !output.status.success() {
-        let told = String::from_utf8_lossy(&output.stdout);
-        let told = told.trim().lines().next().unwrap_or_default();
-        return match told {
-            told if told.contains("credentials not found") => Ok(None),
-            "" => Err(failed("it failed and told no reason".to_owned())),
-            told => Err(failed(told.to_owned())),
-        };
-    }
-    let answer: Answer = serde_json::from_slice(&output.stdout)
-        .map_err(|_| failed("its answer is not that of a helper".to_owned()))?;
-    // A token stands in the place of the password, and then there is no name.
-    let username = if answer.username == TOKEN { String::new() } else { answer.username };
-    Ok(Some((username, answer.secret)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -247,6 +223,29 @@ mod tests {
         let config = config(r#"{"credsStore": "slipway-no-such-helper"}"#);
         let error = config.login("r.example").await.err().unwrap();
         assert!(error.to_string().contains("docker-credential-slipway-no-such-helper"), "{error}");
+    }
+
+    #[test]
+    fn what_holds_nothing_is_as_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.json");
+        let read = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            DockerConfig::read(path.clone())
+        };
+        for text in ["", " \n\t", "null", "{}", r#"{"auths": null, "credsStore": null}"#] {
+            assert!(read(text).unwrap().auths.is_empty(), "{text:?}");
+        }
+        for text in ["{", "[]", "hunter2", r#"{"auths": "hunter2"}"#] {
+            let told = read(text).err().unwrap().to_string();
+            assert!(told.ends_with("line 1 cannot be read") && !told.contains("hunter2"), "{told}");
+        }
+        let told = read(&" ".repeat(1024 * 1024 + 1)).err().unwrap().to_string();
+        assert!(told.ends_with("Docker's configuration is larger than 1 MiB"), "{told}");
+        std::fs::remove_file(&path).unwrap();
+        assert!(DockerConfig::read(path.clone()).is_ok());
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        assert!(DockerConfig::read(path).err().unwrap().to_string().contains("regular file"));
     }
 
     #[test]

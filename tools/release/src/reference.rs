@@ -28,9 +28,12 @@ pub struct ParseReferenceError {
 const HUB: &str = "docker.io";
 /// `RepositoryNameTotalLengthMax` of distribution.
 const NAME_MAX: usize = 255;
+/// The longest name of a host (RFC 1035, section 2.3.4).
+const HOST_MAX: usize = 253;
 
 impl Reference {
     /// The registry's host and port as written, if one was.
+    #[must_use]
     pub fn domain(&self) -> Option<&str> {
         self.domain.as_deref()
     }
@@ -126,7 +129,7 @@ impl FromStr for Reference {
         }
         let (domain, path) = split_domain(name);
         if let Some(domain) = domain
-            && !is_domain(domain)
+            && !is_host(domain)
         {
             return Err(fail("the registry is not a host name with an optional port"));
         }
@@ -162,6 +165,13 @@ impl fmt::Display for Reference {
     }
 }
 
+/// Whether an engine may be asked for an image by this text: a name, an id or the beginning of one.
+/// Nothing of this form leads to another path of the Engine API.
+#[must_use]
+pub fn is_image(text: &str) -> bool {
+    text.parse::<Reference>().is_ok() || (text.len() == 64 && text.bytes().all(is_lower_hex))
+}
+
 /// The rule of `splitDockerDomain`: the first component is a domain only when
 /// it cannot be a path component of Docker Hub.
 fn split_domain(name: &str) -> (Option<&str>, &str) {
@@ -177,35 +187,44 @@ fn split_domain(name: &str) -> (Option<&str>, &str) {
     }
 }
 
-fn is_domain(domain: &str) -> bool {
-    let (host, port) = match domain.strip_prefix('[') {
+/// Whether a text is a host name or an address, an IPv6 one in brackets, with an optional port.
+pub(crate) fn is_host(text: &str) -> bool {
+    let (host, port) = match text.strip_prefix('[') {
         Some(rest) => match rest.split_once(']') {
-            Some((address, port)) => {
-                let six = !address.is_empty()
-                    && address.bytes().all(|b| b.is_ascii_hexdigit() || b == b':');
-                if !six || (!port.is_empty() && !port.starts_with(':')) {
-                    return false;
-                }
-                (None, port.strip_prefix(':'))
-            }
+            Some((address, "")) => (address, None),
+            Some((address, port)) => match port.strip_prefix(':') {
+                Some(port) => (address, Some(port)),
+                None => return false,
+            },
             None => return false,
         },
-        None => match domain.split_once(':') {
-            Some((host, port)) => (Some(host), Some(port)),
-            None => (Some(domain), None),
+        None => match text.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (text, None),
         },
     };
-    let host_ok = host.is_none_or(|host| {
-        host.split('.').all(|part| {
-            !part.is_empty()
-                && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-                && !part.starts_with('-')
-                && !part.ends_with('-')
-        })
-    });
-    let port_ok =
-        port.is_none_or(|port| !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()));
-    host_ok && port_ok
+    let host_ok = match text.starts_with('[') {
+        true => host.parse::<std::net::Ipv6Addr>().is_ok(),
+        false => host.len() <= HOST_MAX && host.split('.').all(is_label),
+    };
+    host_ok && port.is_none_or(is_port)
+}
+
+fn is_label(label: &str) -> bool {
+    !label.is_empty()
+        && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        && !label.starts_with('-')
+        && !label.ends_with('-')
+}
+
+fn is_port(port: &str) -> bool {
+    port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0)
+}
+
+/// Whether a text is a repository's path in a registry.
+#[must_use]
+pub fn is_repository(text: &str) -> bool {
+    text.len() <= NAME_MAX && check_path(text).is_ok()
 }
 
 fn check_path(path: &str) -> Result<(), &'static str> {
@@ -242,18 +261,22 @@ fn is_path_component(component: &str) -> bool {
         })
 }
 
-fn is_tag(tag: &str) -> bool {
+/// Whether a text is a tag.
+#[must_use]
+pub fn is_tag(tag: &str) -> bool {
     let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
     tag.len() <= 128
         && tag.bytes().next().is_some_and(word)
         && tag.bytes().all(|b| word(b) || b == b'.' || b == b'-')
 }
 
-fn is_lower_hex(b: u8) -> bool {
+pub(crate) fn is_lower_hex(b: u8) -> bool {
     b.is_ascii_digit() || (b'a'..=b'f').contains(&b)
 }
 
-fn is_digest(digest: &str) -> bool {
+/// Whether a text is a digest, by SHA-2 of any length.
+#[must_use]
+pub fn is_digest(digest: &str) -> bool {
     let Some((algorithm, hex)) = digest.split_once(':') else {
         return false;
     };
@@ -319,6 +342,16 @@ mod tests {
     }
 
     #[test]
+    fn an_engine_is_asked_for_names_and_ids_only() {
+        for text in ["web", "web:1", "r.example:5000/a/web", D, &D[7..], "3fde06d11d08"] {
+            assert!(is_image(text), "{text}");
+        }
+        for text in ["", "../containers/json?x=", "web?x", "web/..", "a%2f..", "web#", "a b"] {
+            assert!(!is_image(text), "{text}");
+        }
+    }
+
+    #[test]
     fn digests() {
         let both = parse(&format!("r.io/app:1@{D}"));
         assert_eq!((both.tag(), both.digest()), (Some("1"), Some(D)));
@@ -355,6 +388,10 @@ mod tests {
             "-r.io/a",
             "[::1/a",
             "[x]:1/a",
+            "[::1]x/a",
+            "r.io:0/a",
+            "r.io:99999/a",
+            "r.io:+1/a",
             "a b",
             "app:1:2",
             "https://r.io/app",
@@ -371,7 +408,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_built_by_the_grammar_parses_back(
-            domain in proptest::option::of("[a-z0-9]{1,8}(\\.[a-z0-9]{1,5}){1,3}(:[0-9]{1,5})?"),
+            domain in proptest::option::of("[a-z0-9]{1,8}(\\.[a-z0-9]{1,5}){1,3}(:[1-9][0-9]{0,3})?"),
             path in "[a-z0-9]{1,6}((_|__|\\.|-{1,3})[a-z0-9]{1,4}){0,2}(/[a-z0-9]{1,6}){0,3}",
             tag in proptest::option::of("[A-Za-z0-9_][A-Za-z0-9_.-]{0,20}"),
             digest in proptest::option::of("sha256:[0-9a-f]{64}"),
