@@ -221,10 +221,12 @@ impl Drop for App {
         for id in listed.split_whitespace() {
             let _ = app_engine(&["network", "rm", id]);
         }
-        let label = format!("label=dev.slipway.record={}", self.name);
-        let listed = app_engine(&["volume", "ls", "-q", "--filter", &label]);
-        for name in listed.split_whitespace() {
-            let _ = app_engine(&["volume", "rm", "-f", name]);
+        for label in ["record", "key-of"] {
+            let label = format!("label=dev.slipway.{label}={}", self.name);
+            let listed = app_engine(&["volume", "ls", "-q", "--filter", &label]);
+            for name in listed.split_whitespace() {
+                let _ = app_engine(&["volume", "rm", "-f", name]);
+            }
         }
         let label = format!("label=dev.slipway.app={}", self.name);
         let listed = app_engine(&["network", "ls", "-q", "--filter", &label]);

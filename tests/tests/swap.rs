@@ -2,6 +2,8 @@
 //!
 //! What is deployed is a small server (`swap/server.py`) whose faults its environment switches on.
 
+#[path = "swap/asking.rs"]
+mod asking;
 #[path = "swap/back.rs"]
 mod back;
 #[path = "swap/behind.rs"]
@@ -20,6 +22,8 @@ mod hosts;
 mod lock;
 #[path = "swap/login.rs"]
 mod login;
+#[path = "swap/masked.rs"]
+mod masked;
 #[path = "swap/options.rs"]
 mod options;
 #[path = "swap/plan.rs"]

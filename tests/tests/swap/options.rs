@@ -114,6 +114,19 @@ fn flags_make_the_container_that_docker_makes_of_them() {
         "max-file=2",
         "--restart",
         "on-failure:4",
+        "--user",
+        "10001:10001",
+        "--read-only",
+        "--tmpfs",
+        "/tmp:size=16m",
+        "--cap-drop",
+        "ALL",
+        "--cap-add",
+        "NET_BIND_SERVICE",
+        "--security-opt",
+        "no-new-privileges",
+        "--pids-limit",
+        "512",
     ];
     let mut swap = app.swap(&common);
     swap.args(["--stop-timeout", "7s"]).env("NAMED", "from here").env("INHERITED", "this too");
@@ -189,6 +202,8 @@ fn the_environment_and_the_settings_say_the_same_as_flags() {
         .map(|(name, value)| format!("--{}={value}", name.replace('_', "-")))
         .collect();
     docker.extend(["--publish=8122:8000".to_owned(), "--stop-timeout=60".to_owned()]);
+    // What is safe is set without being asked for.
+    docker.extend(["--security-opt=no-new-privileges".to_owned(), "--pids-limit=4096".to_owned()]);
     let docker: Vec<&str> = docker.iter().map(String::as_str).collect();
     let model = Model::new(&docker, one().reference());
     assert_eq!(configured(container), configured(&model.0));
@@ -201,12 +216,16 @@ fn the_environment_and_the_settings_say_the_same_as_flags() {
     }
     let mut document = one().document.clone();
     document["settings"] = json!({"remote-swap": settings});
-    let again = Run::of(&with_input(&mut tool("remote-swap"), &document.to_string())).good();
+    // Ways in are trusted to flags and variables only, unless somebody says otherwise.
+    let mut trusting = tool("remote-swap");
+    trusting.env("SLIPWAY_TRUST_SETTINGS", "true");
+    let again = Run::of(&with_input(&mut trusting, &document.to_string())).good();
     assert_eq!(host(&again)["outcome"], "unchanged");
     assert_eq!(host(&again)["container_id"], container);
 
     // A flag goes before a variable, and that before a setting.
     let mut mixed = tool("remote-swap");
+    mixed.env("SLIPWAY_TRUST_SETTINGS", "true");
     mixed.args(["--cpus", "1.25"]).env("REMOTE_SWAP_CPUS", "1").env("REMOTE_SWAP_MEMORY", "96m");
     let mixed = Run::of(&with_input(&mut mixed, &document.to_string())).good();
     let seen = inspect(text_of(host(&mixed), "container_id"));

@@ -21,6 +21,7 @@ mod request;
 mod status;
 mod target;
 mod tls;
+mod unverified;
 mod version;
 
 pub use connect::{Deadline, Dial, Direct, Io, Opening, Place, Resolve, Stream};
@@ -35,6 +36,7 @@ pub use request::{Request, RequestError};
 pub use status::StatusSet;
 pub use target::{Address, Scheme, Target, Url};
 pub use tls::Tls;
+pub use unverified::unverified;
 pub use version::{VersionProof, VersionSource};
 
 /// Some text was not of the form that it should have: the message says what form that is.

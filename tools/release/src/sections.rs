@@ -305,12 +305,17 @@ pub struct HostOutcome {
     /// The host as it was given.
     #[serde(deserialize_with = "check::one::<check::Login, _>")]
     pub host: String,
-    /// Where the application answers, if it publishes a port that others can reach.
+    /// Where the application answers, if it publishes a port that others can reach: `http://…`,
+    /// `https://…`, or `tcp://…` where a connection is all that can be asked for.
     #[serde(deserialize_with = "check::optional::<check::Url, _>")]
     pub url: Option<String>,
     /// Where it answers on the host itself, if it publishes its port on the loopback address only.
     #[serde(deserialize_with = "check::optional::<check::Url, _>")]
     pub local_url: Option<String>,
+    /// By what its health was told: `http`, `https`, `tcp`, `container` (its HEALTHCHECK), or `none`,
+    /// where it only had to stay up. With `none` there is no URL and nothing to ask.
+    #[serde(deserialize_with = "check::optional::<check::Name, _>")]
+    pub health: Option<String>,
     /// The name of the new container.
     #[serde(deserialize_with = "check::optional::<check::Name, _>")]
     pub container: Option<String>,

@@ -1,12 +1,13 @@
 //! What the engine is asked to create. Pure.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use slipway_engine::bollard::models::{
     ContainerCreateBody, EndpointSettings, HealthConfig, HostConfig, HostConfigLogConfig,
     NetworkingConfig, PortBinding, PortMap, RestartPolicy, RestartPolicyNameEnum,
 };
 
+use crate::confinement::Confinement;
 use crate::container::{Role, label};
 use crate::job::Job;
 use crate::publish::Publish;
@@ -35,6 +36,7 @@ pub(crate) fn create(job: &Job, role: Role) -> ContainerCreateBody {
     let published: &[Publish] = if role == Role::Release { &spec.publish } else { &[] };
     let variables = spec.environment.variables();
     ContainerCreateBody {
+        user: spec.confinement.user.clone(),
         image: Some(sent::engine_name(&job.reference.to_string()).into_owned()),
         env: Some(variables.iter().map(|(name, value)| format!("{name}={value}")).collect()),
         labels: Some(labels(job, role)),
@@ -49,7 +51,7 @@ pub(crate) fn create(job: &Job, role: Role) -> ContainerCreateBody {
             port_bindings: Some(bindings(published)),
             restart_policy: Some(policy(None)),
             log_config: log_config(spec),
-            ..HostConfig::default()
+            ..confined(&spec.confinement)
         }),
         networking_config: networking(job, role),
         ..ContainerCreateBody::default()
@@ -75,8 +77,9 @@ fn labels(job: &Job, role: Role) -> HashMap<String, String> {
         (label::DEPLOY_ID, Some(job.deploy_id.clone())),
         (label::ROLE, Some(role.as_str().to_owned())),
         (label::REFERENCE, Some(job.reference.to_string())),
-        (label::SPEC_HASH, Some(job.spec_hash.clone())),
+        (label::FINGERPRINT, Some(job.fingerprint.clone())),
         (label::RESTART, Some(job.spec.restart.to_string())),
+        (label::HEALTH, health.kind.map(|kind| kind.as_str().to_owned())),
         (label::HEALTH_PATH, Some(health.path.clone())),
         (label::HEALTH_PORT, health.port.map(|port| port.to_string())),
         (label::TAG, job.tag.clone()),
@@ -88,6 +91,30 @@ fn labels(job: &Job, role: Role) -> HashMap<String, String> {
         return known.collect();
     }
     known.chain(record::labels(job).map(|(name, value)| (name.to_owned(), value))).collect()
+}
+
+/// What a container may do, in the engine's words.
+fn confined(confinement: &Confinement) -> HostConfig {
+    let list =
+        |names: &BTreeSet<String>| (!names.is_empty()).then(|| names.iter().cloned().collect());
+    // As docker's client writes it: all engines know that form.
+    let capabilities = |names: &BTreeSet<String>| {
+        let prefixed = |name: &String| match name.as_str() {
+            "ALL" => name.clone(),
+            _ => format!("CAP_{name}"),
+        };
+        list(&names.iter().map(prefixed).collect())
+    };
+    let tmpfs = &confinement.tmpfs;
+    HostConfig {
+        readonly_rootfs: Some(confinement.read_only),
+        tmpfs: (!tmpfs.is_empty()).then(|| tmpfs.clone().into_iter().collect()),
+        cap_add: capabilities(&confinement.cap_add),
+        cap_drop: capabilities(&confinement.cap_drop),
+        security_opt: list(&confinement.security_opt),
+        pids_limit: confinement.pids_limit,
+        ..HostConfig::default()
+    }
 }
 
 /// Runs the image's own HEALTHCHECK more often while somebody waits for it. What is left out is

@@ -15,7 +15,9 @@ use slipway_engine::{Error, LayerState, ListedContainer};
 use crate::body;
 use crate::container::{Container, label};
 use crate::handover::Order;
-use crate::host::{About, Handed, Holder, Host, LocalImage, Platform, Probe, Remotely, Result};
+use crate::host::{
+    About, Ask, Handed, HealthAnswer, Holder, Host, LocalImage, Platform, Probe, Remotely, Result,
+};
 use crate::job::Job;
 use crate::lines::Lines;
 use crate::link::QUICK;
@@ -315,6 +317,16 @@ impl Host for Remote {
 
     async fn probe(&self, ip: IpAddr, port: u16, path: &str, limit: Duration) -> Result<Probe> {
         self.ask(ip, port, path, limit).await
+    }
+
+    async fn health(
+        &self,
+        ip: IpAddr,
+        port: u16,
+        ask: &Ask,
+        limit: Duration,
+    ) -> Result<HealthAnswer> {
+        self.ask_health(ip, port, ask, limit).await
     }
 }
 

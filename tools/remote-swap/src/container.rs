@@ -3,12 +3,14 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
+use clap::ValueEnum;
 use jiff::Timestamp;
 use slipway_engine::bollard::models::{
     ContainerInspectResponse, ContainerStateStatusEnum, HealthStatusEnum, PortMap,
     RestartPolicyNameEnum,
 };
 
+use crate::options::HealthKind;
 use crate::publish::{Protocol, Publish};
 use crate::slot::Slot;
 use crate::spec::Health;
@@ -23,10 +25,12 @@ pub(crate) mod label {
     pub(crate) const ROLE: &str = "dev.slipway.role";
     /// What it was made from, by digest.
     pub(crate) const REFERENCE: &str = "dev.slipway.reference";
-    /// The fingerprint of its run specification.
-    pub(crate) const SPEC_HASH: &str = "dev.slipway.spec-hash";
+    /// The fingerprint of its run specification, by the key of the host.
+    pub(crate) const FINGERPRINT: &str = "dev.slipway.fingerprint";
     /// The restart policy that it gets once it is proved.
     pub(crate) const RESTART: &str = "dev.slipway.restart";
+    /// How it tells whether it is healthy, where that is settled.
+    pub(crate) const HEALTH: &str = "dev.slipway.health";
     /// Where it answers whether it is healthy.
     pub(crate) const HEALTH_PATH: &str = "dev.slipway.health-path";
     /// The port of that.
@@ -152,9 +156,10 @@ impl Container {
         matches!(self.status, Status::Running | Status::Restarting)
     }
 
-    /// Where its release answers whether it is healthy.
+    /// How its release tells whether it is healthy.
     pub(crate) fn health(&self) -> Health {
         Health {
+            kind: self.label(label::HEALTH).and_then(|kind| HealthKind::from_str(kind, false).ok()),
             path: self.label(label::HEALTH_PATH).unwrap_or("/health").to_owned(),
             port: self.label(label::HEALTH_PORT).and_then(|port| port.parse().ok()),
         }

@@ -5,18 +5,20 @@ use std::collections::BTreeMap;
 /// Where a name without a value gets it from: this process's environment.
 pub(crate) type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// The variables, and which of their values nobody may read in a message.
+/// The variables. Nobody may read one of their values in a message, wherever it came from; so this
+/// has no `Debug`.
 #[derive(Clone, Default, PartialEq)]
 pub(crate) struct Environment {
     variables: BTreeMap<String, String>,
-    secrets: Vec<String>,
 }
 
 /// Why a variable cannot be had. It never holds a value.
 #[derive(Debug, PartialEq, thiserror::Error)]
 pub(crate) enum EnvError {
-    #[error("the environment has no variable {name}, which {place} asks for")]
-    Unset { name: String, place: String },
+    #[error("the environment has no variable {name}, which --env asks for")]
+    Unset { name: String },
+    #[error("{place} has no value, and the environment has no variable of that name")]
+    UnsetInFile { place: String },
     #[error("{place} has no name before the =")]
     NoName { place: String },
     #[error("{place} has a name with white space in it")]
@@ -34,13 +36,16 @@ impl Environment {
         }
         match text.split_once('=') {
             Some(("", _)) => Err(EnvError::NoName { place: place() }),
-            // Given on the command line, so that everybody on this machine could read it anyway.
             Some((name, value)) => {
                 self.variables.insert(name.to_owned(), value.to_owned());
                 Ok(())
             }
             None if text.is_empty() => Err(EnvError::NoName { place: place() }),
-            None => self.inherited(text, place(), lookup),
+            None => {
+                let unset = || EnvError::Unset { name: text.to_owned() };
+                self.variables.insert(text.to_owned(), lookup(text).ok_or_else(unset)?);
+                Ok(())
+            }
         }
     }
 
@@ -69,46 +74,30 @@ impl Environment {
                     return Err(EnvError::Space { place: place() });
                 }
                 Some((name, value)) => {
-                    self.secrets.push(value.to_owned());
                     self.variables.insert(name.to_owned(), value.to_owned());
                 }
                 None if text.trim_end().contains(char::is_whitespace) => {
                     return Err(EnvError::Space { place: place() });
                 }
-                None => self.inherited(text.trim_end(), place(), lookup)?,
+                None => {
+                    // Whoever took another file for this one must not find its lines in a log.
+                    let name = text.trim_end();
+                    let unset = || EnvError::UnsetInFile { place: place() };
+                    self.variables.insert(name.to_owned(), lookup(name).ok_or_else(unset)?);
+                }
             }
         }
         Ok(())
     }
 
-    fn inherited(&mut self, name: &str, place: String, lookup: Lookup<'_>) -> Result<(), EnvError> {
-        let value = lookup(name).ok_or_else(|| EnvError::Unset { name: name.to_owned(), place })?;
-        self.secrets.push(value.clone());
-        self.variables.insert(name.to_owned(), value);
-        Ok(())
-    }
-
     /// Adds a variable that was kept in a record.
-    pub(crate) fn restored(&mut self, name: String, value: String, secret: bool) {
-        if secret {
-            self.secrets.push(value.clone());
-        }
+    pub(crate) fn restored(&mut self, name: String, value: String) {
         self.variables.insert(name, value);
-    }
-
-    /// Whether nobody may read the value of this variable in a message.
-    pub(crate) fn is_secret(&self, name: &str) -> bool {
-        self.variables.get(name).is_some_and(|value| self.secrets.contains(value))
     }
 
     /// The variables by name.
     pub(crate) fn variables(&self) -> &BTreeMap<String, String> {
         &self.variables
-    }
-
-    /// The values that came from a file or from this environment.
-    pub(crate) fn secrets(&self) -> &[String] {
-        &self.secrets
     }
 }
 
@@ -148,17 +137,13 @@ mod tests {
                 ("SET", "from here")
             ]
         );
-        assert!(environment.secrets().contains(&"from here".to_owned()));
     }
 
     #[test]
     fn errors_name_the_line_and_never_the_value() {
-        let unset = file(b"\nMISSING\n").err().unwrap();
-        assert_eq!(
-            unset.to_string(),
-            "the environment has no variable MISSING, which x.env line 2 asks for"
-        );
-        for bad in [&b"=canary"[..], b"A B=canary", b"canary canary", b"A=canary\xff"] {
+        let unset = file(b"\ncanary\n").err().unwrap().to_string();
+        assert!(unset.starts_with("x.env line 2 has no value") && !unset.contains("canary"));
+        for bad in [&b"canary"[..], b"=canary", b"A B=canary", b"canary canary", b"A=canary\xff"] {
             let error = file(bad).err().unwrap().to_string();
             assert!(error.contains("x.env line 1") && !error.contains("canary"), "{error}");
         }
@@ -170,7 +155,6 @@ mod tests {
         environment.option("A=option", &lookup).unwrap();
         environment.option("SET", &lookup).unwrap();
         assert_eq!(pairs(&environment), [("A", "option"), ("B", "file"), ("SET", "from here")]);
-        assert!(!environment.secrets().contains(&"option".to_owned()));
         for bad in ["", "=x", "MISSING", "A=\0"] {
             assert!(environment.option(bad, &lookup).is_err(), "{bad}");
         }
@@ -178,13 +162,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_value_of_a_file_is_a_secret_and_arrives(
+        fn every_value_of_a_file_arrives(
             vars in proptest::collection::btree_map("[A-Z_]{1,8}", "[^\r\n\0]{0,20}", 0..8)
         ) {
             let text: String = vars.iter().map(|(k, v)| format!("{k}={v}\n")).collect();
             let environment = file(text.as_bytes()).unwrap();
             prop_assert_eq!(environment.variables(), &vars);
-            prop_assert!(vars.values().all(|value| environment.secrets().contains(value)));
         }
 
         #[test]

@@ -62,6 +62,8 @@ pub(crate) enum SwapError {
     ReleaseCommand { exit_code: i64, oom: bool },
     #[error("the release command took longer than {} s", limit.as_secs_f32())]
     ReleaseCommandLate { limit: Duration },
+    #[error("the {what} has no HEALTHCHECK that could tell whether it is healthy")]
+    Unchecked { what: &'static str },
     #[error("the {what} was removed by somebody")]
     Gone { what: &'static str },
     #[error("the {what} did not become healthy within {} s: {reason}", limit.as_secs_f32())]
@@ -224,8 +226,10 @@ impl SwapError {
             Self::LockLost(_) => Failure::new(Code::LockLost, message)
                 .hint("remote-swap lock tells who deploys now; run it again when that is done")
                 .retryable(true),
-            Self::Unhealthy { .. } => Failure::new(Code::Unhealthy, message)
-                .hint("error.evidence holds the last answer and the end of its log; --health-path and --health-timeout say what is waited for"),
+            Self::Unhealthy { reason, .. } => Failure::new(Code::Unhealthy, message)
+                .hint(unhealthy_hint(reason)),
+            Self::Unchecked { .. } => Failure::new(Code::Unhealthy, message)
+                .hint("give the image a HEALTHCHECK, or ask for something else: --health http, https, tcp or none"),
             Self::Stays => Failure::new(Code::ContainerFailed, message)
                 .hint("look whether the engine of the host was restarted, then run it again")
                 .retryable(true),
@@ -240,6 +244,14 @@ impl SwapError {
             }
         }
     }
+}
+
+/// What to do about a container that did not become healthy.
+fn unhealthy_hint(reason: &str) -> &'static str {
+    if reason.contains("not an HTTP answer") {
+        return "--strategy recreate with --health tcp asks for a connection only, --health https speaks TLS, and with a HEALTHCHECK in the image --health container asks that";
+    }
+    "error.evidence holds the last answer and the end of its log; --health, --health-path and --health-timeout say what is waited for"
 }
 
 /// A rollback that cannot be done: nothing was changed.

@@ -1,5 +1,7 @@
 //! What is told of a failure: bounded, and without a secret.
 
+use std::borrow::Cow;
+
 use serde_json::{Value, json};
 
 use crate::container::{Container, HealthCheckStatus, Status};
@@ -18,7 +20,12 @@ const LINE_CHARS: usize = 500;
 /// everything else too.
 const SECRET_CHARS: usize = 4;
 
-/// Takes secrets out of texts. It has no `Debug`, since it holds them.
+/// Lines of a secret of several lines that are as long are secrets by themselves, as a log tells each
+/// in a line of its own.
+const SECRET_LINE_CHARS: usize = 8;
+
+/// Takes secrets out of texts, and passwords out of the URLs in them. It has no `Debug`, since it
+/// holds them.
 #[derive(Clone, Default)]
 pub(crate) struct Scrub(Vec<String>);
 
@@ -29,6 +36,11 @@ impl Scrub {
             // A log in JSON shows quotes and backslashes in another form.
             let escaped = Value::String(secret.clone()).to_string();
             all.push(escaped.trim_matches('"').to_owned());
+            if secret.contains('\n') {
+                let lines = secret.lines().map(str::trim);
+                let long = lines.filter(|line| line.chars().count() >= SECRET_LINE_CHARS);
+                all.extend(long.map(str::to_owned));
+            }
             all.push(secret);
         }
         all.retain(|secret| secret.trim().chars().count() >= SECRET_CHARS);
@@ -39,8 +51,36 @@ impl Scrub {
     }
 
     pub(crate) fn text(&self, text: &str) -> String {
-        self.0.iter().fold(text.to_owned(), |text, secret| text.replace(secret, "[secret]"))
+        let text =
+            self.0.iter().fold(text.to_owned(), |text, secret| text.replace(secret, "[secret]"));
+        without_passwords(&text).into_owned()
     }
+}
+
+/// The text without the passwords of URLs in it (RFC 3986, section 3.2.1): `://user:[secret]@`.
+pub(crate) fn without_passwords(text: &str) -> Cow<'_, str> {
+    let mut shown = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find("://") {
+        let (before, after) = rest.split_at(at + "://".len());
+        shown.push_str(before);
+        let ends = |c: char| c.is_whitespace() || matches!(c, '/' | '?' | '#' | '"' | '\'' | '`');
+        let authority = &after[..after.find(ends).unwrap_or(after.len())];
+        // A password may hold an @ that should have been escaped: the last one counts.
+        rest = match authority.rsplit_once('@').and_then(|(login, _)| login.split_once(':')) {
+            Some((user, password)) => {
+                shown.push_str(user);
+                shown.push_str(":[secret]");
+                &after[user.len() + 1 + password.len()..]
+            }
+            None => after,
+        };
+    }
+    if shown.is_empty() {
+        return Cow::Borrowed(text);
+    }
+    shown.push_str(rest);
+    Cow::Owned(shown)
 }
 
 /// What was seen of a container that failed.
@@ -179,7 +219,37 @@ mod tests {
         assert!(!text.contains("canary") && text.contains("199 ") && !text.contains("149 "));
     }
 
+    #[test]
+    fn a_secret_of_several_lines_is_hidden_line_by_line() {
+        let key = "-----BEGIN KEY-----\nc2VjcmV0c2VjcmV0\nab\n-----END KEY-----\n";
+        let scrub = Scrub::new([key.to_owned()]);
+        assert_eq!(scrub.text("it is c2VjcmV0c2VjcmV0"), "it is [secret]");
+        assert_eq!(scrub.text("a cab"), "a cab");
+    }
+
+    #[test]
+    fn passwords_in_urls_are_hidden() {
+        for (text, shown) in [
+            ("get https://u:hunter2@h:1/x?a@b:c", "get https://u:[secret]@h:1/x?a@b:c"),
+            (
+                "postgres://u:p@ss@db and http://v:w@x",
+                "postgres://u:[secret]@db and http://v:[secret]@x",
+            ),
+            ("http://h/a:b@c ssh://u@h", "http://h/a:b@c ssh://u@h"),
+            ("://:x@", "://:[secret]@"),
+            ("nothing", "nothing"),
+        ] {
+            assert_eq!(without_passwords(text), shown);
+        }
+    }
+
     proptest! {
+        #[test]
+        fn hiding_a_password_leaves_the_rest(text in "(://|[a@:/ ü]){0,20}") {
+            let shown = without_passwords(&text);
+            prop_assert_eq!(without_passwords(&shown), shown.clone());
+        }
+
         #[test]
         fn a_secret_does_not_survive(secret in "[a-z\"\\\\]{4,12}", other in "[a-z]{4,6}", before in ".{0,10}", after in ".{0,10}") {
             let scrub = Scrub::new([other, secret.clone()]);

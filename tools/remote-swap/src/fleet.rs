@@ -25,13 +25,13 @@ use crate::lock::{Held, Who, acquire};
 use crate::look::Look;
 use crate::options::{Options, Strategy};
 use crate::prune;
-use crate::record::{self, Record};
+use crate::record::{self, Key, Record};
 use crate::recreate::{self, Guard, Report};
 use crate::remote::{Remote, Trace};
 use crate::rollback::{self, Back};
 use crate::volumes::Volumes;
 use rollout::{Hosts, Rollout};
-pub(crate) use targets::{local_url, url};
+pub(crate) use targets::{as_asked, local_url, url};
 
 /// How long the record of a deploy may take that is done.
 const RECORD: Duration = Duration::from_secs(20);
@@ -61,6 +61,7 @@ pub(crate) async fn deploy(
     let known = |target: &Target| HostOutcome {
         host: target.to_string(),
         url: targets::url(target, &job),
+        health: job.health_kind().map(|kind| kind.as_str().to_owned()),
         local_url: targets::local_url(&job),
         ..HostOutcome::default()
     };
@@ -215,6 +216,15 @@ pub(crate) async fn swap<H: FrontHost + Volumes + Look>(
     cancelled: &CancellationToken,
     guard: Guard<'_>,
 ) -> Report {
+    let key = tokio::select! {
+        biased;
+        () = cancelled.cancelled() => Err(SwapError::Interrupted),
+        key = Key::of(host, &job.app) => key.map_err(SwapError::from),
+    };
+    let job = match key {
+        Ok(key) => &job.on_host(&key),
+        Err(error) => return failed(error.failure(place)),
+    };
     let report = match job.strategy {
         Strategy::BlueGreen => bluegreen::deploy(host, place, job, ui, cancelled, guard).await,
         Strategy::Recreate => recreate::deploy(host, place, job, ui, cancelled, guard).await,
@@ -245,6 +255,7 @@ async fn tidy<H: FrontHost>(
     if matches!(report.outcome.outcome, Some(Outcome::Deployed | Outcome::Unchanged))
         && let Err(error) = prune::forgotten(host, job, records).await
     {
+        let error = job.scrub.text(&error.to_string());
         ui.warn(&format!("{place}: the release serves, and old images are not removed: {error}"));
     }
 }

@@ -1,6 +1,7 @@
-//! What a fuzzer may throw at the parsers of what a host prints.
+//! What a fuzzer may throw at the parsers of what a host prints and keeps.
 
 mod front;
+mod kept;
 
 use crate::handover;
 use crate::lines::{LONGEST, Lines};
@@ -18,6 +19,11 @@ pub const TARGETS: &[FuzzTarget] = &[
     ("front_state", front::state),
     ("front_archive", front::archive),
     ("trusted_proxy", front::trusted),
+    ("env_file", kept::env_file),
+    ("stored_spec", kept::stored_spec),
+    ("record", kept::record),
+    ("swap_values", kept::swap_values),
+    ("scrub", kept::scrub),
 ];
 
 /// Only the launcher's own word ends an order.

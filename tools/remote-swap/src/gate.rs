@@ -9,15 +9,16 @@ use tokio::time::Instant;
 use crate::container::{Container, HealthCheckStatus, Status};
 use crate::error::HostError;
 use crate::evidence::check_state;
-use crate::host::{Host, Probe};
+use crate::host::{Ask, HealthAnswer, Host, Probe};
 use crate::job::Waits;
+use crate::options::HealthKind;
 use crate::publish::{Protocol, Publish};
 use crate::spec::Health;
 
 /// The first pause between two tries; each next one is half as long again, up to the interval.
 const FIRST_PAUSE: Duration = Duration::from_millis(25);
 
-/// How long one HTTP request may take.
+/// How long one try may take.
 const PROBE_LIMIT: Duration = Duration::from_secs(5);
 
 /// See [`Gate::settled`].
@@ -54,13 +55,28 @@ impl Where {
     }
 }
 
+/// What the image's HEALTHCHECK counts for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Check {
+    /// Nothing.
+    Ignored,
+    /// It has to pass, if there is one.
+    IfThere,
+    /// It has to pass, and there has to be one.
+    Required,
+}
+
 /// What is waited for.
 #[derive(Clone, Debug)]
 pub(crate) struct Gate {
     pub(crate) at: Where,
-    pub(crate) path: String,
-    /// Whether the image's HEALTHCHECK has to pass too.
-    pub(crate) healthcheck: bool,
+    /// By what the port there is asked; nothing where it is asked nothing.
+    pub(crate) ask: Option<Ask>,
+    pub(crate) check: Check,
+    /// Whether a port that gives no HTTP answer is left to the HEALTHCHECK.
+    pub(crate) lenient: bool,
+    /// The container's own port.
+    pub(crate) port: Option<u16>,
     /// How often it was restarted before; once more is one too many.
     pub(crate) restarts: i64,
     /// How long a container that can be asked nothing has to run to count as healthy.
@@ -70,15 +86,43 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
+    /// `healthcheck` says whether the HEALTHCHECK of an image that has one has to pass beside the
+    /// answers of a port.
     pub(crate) fn new(at: Where, health: &Health, healthcheck: bool, waits: &Waits) -> Self {
+        use HealthKind::{Container, Http, Https, None as Nothing, Tcp};
+        let kind = health.kind.or((at != Where::Nowhere).then_some(Http));
+        let http = |tls| Ask::Http { path: health.path.clone(), tls };
+        let beside = if healthcheck { Check::IfThere } else { Check::Ignored };
+        let (ask, check) = match kind {
+            Some(Http) => (Some(http(false)), beside),
+            Some(Https) => (Some(http(true)), beside),
+            Some(Tcp) => (Some(Ask::Connection), beside),
+            Some(Container) => (None, Check::Required),
+            Some(Nothing) => (None, Check::Ignored),
+            None => (None, Check::IfThere),
+        };
         Self {
             at,
-            path: health.path.clone(),
-            healthcheck,
+            ask,
+            check,
+            lenient: health.kind.is_none() && healthcheck,
+            port: health.port,
             restarts: 0,
             settled: SETTLED,
             timeout: waits.health_timeout,
             interval: waits.health_interval,
+        }
+    }
+
+    /// What health is told by, as far as it is known before the container is seen.
+    fn kind(&self, container: &Container) -> HealthKind {
+        match &self.ask {
+            Some(Ask::Http { tls: false, .. }) => HealthKind::Http,
+            Some(Ask::Http { tls: true, .. }) => HealthKind::Https,
+            Some(Ask::Connection) => HealthKind::Tcp,
+            None if self.check == Check::Ignored => HealthKind::None,
+            None if container.healthcheck.is_none() => HealthKind::None,
+            None => HealthKind::Container,
         }
     }
 }
@@ -96,6 +140,8 @@ pub(crate) struct Patience<'a> {
 pub(crate) enum Closed {
     /// The container ended or was restarted.
     Exited,
+    /// Its HEALTHCHECK was to tell, and the image has none.
+    Unchecked,
     /// It is gone: somebody removed it.
     Gone,
     /// It did not become healthy in time.
@@ -119,6 +165,8 @@ pub(crate) struct Seen {
     pub(crate) probe: Option<Probe>,
     /// When it gave its first good answer.
     pub(crate) first_good: Option<Instant>,
+    /// By what its health was told, once it was.
+    pub(crate) kind: Option<HealthKind>,
 }
 
 impl Seen {
@@ -136,6 +184,7 @@ impl Seen {
             Some(check) if check.status != HealthCheckStatus::Healthy => {
                 format!("its HEALTHCHECK is {}", check_state(check.status))
             }
+            None if self.probe.is_none() => "it did not run long enough".to_owned(),
             _ => "it was not asked in time".to_owned(),
         }
     }
@@ -175,29 +224,48 @@ async fn tries<H: Host>(
     begun: Instant,
     seen: &mut Seen,
 ) -> Result<(), Closed> {
+    let mut gate = gate.clone();
     let mut pause = FIRST_PAUSE.min(gate.interval);
     loop {
+        let mut healthy = gate.ask.is_none();
         // Through a published port the answer is asked for first: it is what users wait for.
-        if let Where::Host(ip, port) = gate.at {
-            probe(host, ip, port, gate, seen).await?;
+        if let (Where::Host(ip, port), Some(ask)) = (&gate.at, &gate.ask) {
+            healthy = probe(host, (*ip, *port), ask, &gate, seen).await?.healthy;
         }
         let container = host.inspect(id).await?.ok_or(Closed::Gone)?;
         let ended = container.status != Status::Running || container.restarts > gate.restarts;
         let address = container.address;
+        let has_check = container.healthcheck.is_some();
+        let kind = gate.kind(&container);
         seen.container = Some(container);
         if ended {
             return Err(Closed::Exited);
+        }
+        if gate.check == Check::Required && !has_check {
+            return Err(Closed::Unchecked);
         }
         // Where nobody is any more, a connection is not refused: it is waited for.
         let own = match gate.at {
             Where::Container(port) => address.map(|ip| (ip, port)),
             Where::Slot(ip, port) => Some((ip, port)),
+            // A published port may be the engine's own proxy, which accepts whatever is behind it.
+            Where::Host(..) if healthy && gate.ask == Some(Ask::Connection) => {
+                address.zip(gate.port)
+            }
             Where::Host(..) | Where::Nowhere => None,
         };
-        if let Some((ip, port)) = own {
-            probe(host, ip, port, gate, seen).await?;
+        if let (Some(place), Some(ask)) = (own, &gate.ask) {
+            let answer = probe(host, place, ask, &gate, seen).await?;
+            healthy = answer.healthy;
+            if answer.not_http && gate.lenient && has_check {
+                // What its port answers is no reason of anything from here on.
+                gate = Gate { ask: None, check: Check::Required, ..gate };
+                seen.probe = None;
+                continue;
+            }
         }
-        if is_open(gate, seen, begun.elapsed()) {
+        if healthy && is_open(&gate, seen, begun.elapsed()) {
+            seen.kind = Some(kind);
             return Ok(());
         }
         tokio::time::sleep(pause).await;
@@ -207,36 +275,32 @@ async fn tries<H: Host>(
 
 async fn probe<H: Host>(
     host: &H,
-    ip: IpAddr,
-    port: u16,
+    (ip, port): (IpAddr, u16),
+    ask: &Ask,
     gate: &Gate,
     seen: &mut Seen,
-) -> Result<(), HostError> {
-    let probe = host.probe(ip, port, &gate.path, PROBE_LIMIT.min(gate.timeout)).await?;
-    if probe.is_good() && seen.first_good.is_none() {
+) -> Result<HealthAnswer, HostError> {
+    let answer = host.health(ip, port, ask, PROBE_LIMIT.min(gate.timeout)).await?;
+    if answer.healthy && seen.first_good.is_none() {
         seen.first_good = Some(Instant::now());
     }
-    seen.probe = Some(probe);
-    Ok(())
+    seen.probe.clone_from(&answer.probe);
+    Ok(answer)
 }
 
-/// Whether what was seen suffices.
+/// Whether what was seen of a container suffices, whose port has given a good answer if it is asked.
 fn is_open(gate: &Gate, seen: &Seen, running: Duration) -> bool {
-    let answers = match gate.at {
-        Where::Nowhere => true,
-        _ => seen.probe.as_ref().is_some_and(Probe::is_good),
-    };
     let check = seen.container.as_ref().and_then(|container| container.healthcheck.as_ref());
-    // Where there is nothing else to ask, the HEALTHCHECK decides, and without one time does.
-    let asked_nothing = gate.at == Where::Nowhere;
-    let checked = match check {
-        Some(check) if gate.healthcheck || asked_nothing => {
+    match (gate.check, check) {
+        (Check::IfThere | Check::Required, Some(check)) => {
             check.status == HealthCheckStatus::Healthy
         }
-        Some(_) => true,
-        None => !asked_nothing || running >= gate.settled,
-    };
-    answers && checked
+        (Check::Required, None) => false,
+        // Where nothing else tells, time does.
+        (Check::IfThere, None) | (Check::Ignored, _) => {
+            gate.ask.is_some() || running >= gate.settled
+        }
+    }
 }
 
 #[cfg(test)]
@@ -244,7 +308,7 @@ mod tests {
     use super::*;
 
     fn health(port: Option<u16>) -> Health {
-        Health { path: "/health".into(), port }
+        Health { kind: None, path: "/health".into(), port }
     }
 
     #[test]

@@ -34,6 +34,35 @@ impl Probe {
     }
 }
 
+/// By what a port is asked whether the application is healthy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Ask {
+    /// It accepts a connection.
+    Connection,
+    /// It answers 2xx.
+    Http {
+        path: String,
+        /// By TLS, with any certificate.
+        tls: bool,
+    },
+}
+
+/// What a port that was asked so has told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct HealthAnswer {
+    pub(crate) healthy: bool,
+    /// What came is not HTTP.
+    pub(crate) not_http: bool,
+    /// The answer, or why there is none; nothing of a connection that was accepted.
+    pub(crate) probe: Option<Probe>,
+}
+
+impl From<Probe> for HealthAnswer {
+    fn from(probe: Probe) -> Self {
+        Self { healthy: probe.is_good(), not_http: false, probe: Some(probe) }
+    }
+}
+
 /// An image that the host has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LocalImage {
@@ -169,4 +198,12 @@ pub(crate) trait Host {
     async fn follow(&self, id: &str, each: &mut dyn FnMut(String)) -> Result<()>;
     /// One HTTP request as seen from the host.
     async fn probe(&self, ip: IpAddr, port: u16, path: &str, limit: Duration) -> Result<Probe>;
+    /// Asks a port for the application's health, as seen from the host.
+    async fn health(
+        &self,
+        ip: IpAddr,
+        port: u16,
+        ask: &Ask,
+        limit: Duration,
+    ) -> Result<HealthAnswer>;
 }

@@ -9,10 +9,11 @@ use slipway_release::{Code, DeployKind, Document, Failure, Image, Push, Registry
 use crate::author::Author;
 use crate::deploy_id;
 use crate::env::Lookup;
-use crate::evidence::Scrub;
+use crate::evidence::{Scrub, without_passwords};
 use crate::front::Settings;
-use crate::options::{FrontUpdate, Options, Strategy};
+use crate::options::{FrontUpdate, HealthKind, Options, Strategy};
 use crate::provenance::Provenance;
+use crate::record::Key;
 use crate::release_command::ReleaseCommand;
 use crate::sent;
 use crate::spec::{Spec, SpecError, value};
@@ -43,7 +44,9 @@ pub(crate) struct Job {
     /// Whether it may replace a newer build.
     pub(crate) allow_older: bool,
     pub(crate) spec: Spec,
-    pub(crate) spec_hash: String,
+    /// That of the run specification, by the key of the host that this is for. Before that is known
+    /// it is equal to no other: see [`Job::on_host`].
+    pub(crate) fingerprint: String,
     pub(crate) waits: Waits,
     /// A container of somebody else's whose port is to be taken over.
     pub(crate) adopt: Option<String>,
@@ -116,7 +119,6 @@ impl Job {
         }
         let min_free = value("min-free", &options.min_free, values::memory)?.unsigned_abs();
         let (auth, passwords) = credentials(&registry, &reference);
-        let secrets = spec.environment.secrets().iter().cloned();
         // What the document says of an image is of the image that it names.
         let provenance =
             if named_by_document { Provenance::of_image(&image) } else { Provenance::default() };
@@ -138,7 +140,7 @@ impl Job {
             revision: of_document(image.revision),
             provenance,
             allow_older: options.allow_older,
-            spec_hash: spec.hash(),
+            fingerprint: Key::random().fingerprint(&spec.canonical()),
             waits: Waits::new(options),
             adopt: options.adopt.clone(),
             front_image: options.front_image.clone(),
@@ -151,9 +153,20 @@ impl Job {
                 .release_command
                 .clone()
                 .map(|command| ReleaseCommand { command, timeout: options.release_timeout.0 }),
-            scrub: Scrub::new(secrets.chain(passwords)),
+            scrub: Scrub::new(spec.secrets().cloned().chain(passwords)),
             spec,
         })
+    }
+
+    /// How its health is asked for, where that is settled beforehand.
+    pub(crate) fn health_kind(&self) -> Option<HealthKind> {
+        let by_front = (self.strategy == Strategy::BlueGreen).then_some(HealthKind::Http);
+        self.spec.health.kind.or(by_front)
+    }
+
+    /// The job with the fingerprint of a host's key.
+    pub(crate) fn on_host(&self, key: &Key) -> Self {
+        Self { fingerprint: key.fingerprint(&self.spec.canonical()), ..self.clone() }
     }
 
     /// The job of a host that is not the first: the release command runs once in a fleet.
@@ -171,6 +184,12 @@ fn fits_front(spec: &Spec) -> Result<(), Failure> {
     if let Some(one) = spec.publish.iter().find(|one| !one.is_tcp()) {
         return refused(format!(
             "--publish {one}: the front of --strategy blue-green passes HTTP on, and no UDP"
+        ));
+    }
+    if let Some(kind) = spec.health.kind.filter(|kind| *kind != HealthKind::Http) {
+        let kind = kind.as_str();
+        return refused(format!(
+            "--health {kind}: the front of --strategy blue-green asks for health by HTTP"
         ));
     }
     if spec.publish.is_empty() {
@@ -199,6 +218,8 @@ fn pushed(push: Option<Push>) -> Result<String, Failure> {
 
 fn by_digest(text: &str, place: &str) -> Result<Reference, Failure> {
     let code = if place == "--image" { Code::Usage } else { Code::BadSection };
+    let text = without_passwords(text);
+    let text = text.as_ref();
     let reference: Reference =
         text.parse().map_err(|error| Failure::new(code, format!("{place}: {error}")))?;
     let Some(digest) = reference.digest() else {
@@ -225,12 +246,24 @@ pub(crate) fn credentials(
 
 impl From<SpecError> for Failure {
     fn from(error: SpecError) -> Self {
+        use std::io::ErrorKind::FileTooLarge;
         let code = match &error {
+            SpecError::EnvFile { source, .. } if source.kind() == FileTooLarge => {
+                Code::FileTooLarge
+            }
             SpecError::EnvFile { .. } => Code::FileUnreadable,
-            SpecError::Value { .. } | SpecError::SamePort { .. } | SpecError::Env(_) => Code::Usage,
+            SpecError::Value { .. }
+            | SpecError::SamePort { .. }
+            | SpecError::NoPort { .. }
+            | SpecError::Env(_) => Code::Usage,
         };
-        Self::new(code, error.to_string())
-            .hint("nothing was changed; remote-swap --help lists the options")
+        let hint = match &error {
+            SpecError::NoPort { .. } => {
+                "--health-port says where it answers; --health container and none need no port"
+            }
+            _ => "nothing was changed; remote-swap --help lists the options",
+        };
+        Self::new(code, without_passwords(&error.to_string())).hint(hint)
     }
 }
 

@@ -5,11 +5,13 @@
 //! mean, the checks before anything is changed) stands apart from what does I/O, and everything
 //! that is asked of a host goes through one narrow trait, so that tests can make any of it fail.
 
+mod asking;
 mod author;
 mod backoff;
 mod bluegreen;
 mod body;
 mod calls;
+mod confinement;
 mod container;
 mod deploy_id;
 mod env;
@@ -51,7 +53,9 @@ use std::time::Duration;
 
 use slipway_shell::{Context, Document, Failure, Tool};
 
-pub use options::{Command, Format, FrontUpdate, LockAction, OnFailure, Options, Strategy};
+pub use options::{
+    Command, Format, FrontUpdate, HealthKind, LockAction, OnFailure, Options, Strategy,
+};
 
 /// The tool.
 pub struct RemoteSwap;

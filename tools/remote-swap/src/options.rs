@@ -188,6 +188,16 @@ pub struct Options {
     #[arg(long, value_name = "BYTES", help_heading = "Container")]
     #[schemars(extend("x-trust" = "document"))]
     pub memory: Option<String>,
+    /// Limit the number of processes and threads; -1 for no limit
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        default_value_t = 4096,
+        allow_negative_numbers = true,
+        help_heading = "Container"
+    )]
+    #[schemars(extend("x-trust" = "document"))]
+    pub pids_limit: i64,
     /// Limit the processor time, such as 1.5
     #[arg(long, value_name = "NUMBER", help_heading = "Container")]
     #[schemars(extend("x-trust" = "document"))]
@@ -204,15 +214,43 @@ pub struct Options {
     #[arg(long, value_name = "POLICY", default_value = "always", help_heading = "Container")]
     #[schemars(extend("x-trust" = "document"))]
     pub restart: String,
+    /// Run as this user [default: the image's]
+    #[arg(short, long, value_name = "USER[:GROUP]", help_heading = "Container")]
+    #[schemars(extend("x-trust" = "document"))]
+    pub user: Option<String>,
+    /// Mount the container's root file system read-only
+    #[arg(long, help_heading = "Container")]
+    #[schemars(extend("x-trust" = "document"))]
+    pub read_only: bool,
+    /// Mount a file system in memory (repeatable)
+    #[arg(long, value_name = "PATH[:OPTIONS]", help_heading = "Container")]
+    #[schemars(extend("x-trust" = "document"))]
+    pub tmpfs: Vec<String>,
+    /// Add a Linux capability (repeatable)
+    #[arg(long, value_name = "CAPABILITY", help_heading = "Container")]
+    #[schemars(extend("x-trust" = "document"))]
+    pub cap_add: Vec<String>,
+    /// Drop a Linux capability, or ALL (repeatable)
+    #[arg(long, value_name = "CAPABILITY", help_heading = "Container")]
+    #[schemars(extend("x-trust" = "document"))]
+    pub cap_drop: Vec<String>,
+    /// Set a security option; no-new-privileges is set unless =false says otherwise (repeatable)
+    #[arg(long, value_name = "NAME[=VALUE]", help_heading = "Container")]
+    #[schemars(extend("x-trust" = "document"))]
+    pub security_opt: Vec<String>,
     /// How long a container may take to stop before it is killed [default: the image's, else 10s]
     #[arg(long, value_name = "DURATION", help_heading = "Container")]
     #[schemars(extend("x-trust" = "document"))]
     pub stop_timeout: Option<Span>,
 
-    /// The path that answers 2xx when the application is healthy
-    #[arg(long, value_name = "PATH", default_value = "/health", help_heading = "Health")]
+    /// How the application tells that it is healthy [default: http where a port is known, else container or none]
+    #[arg(long, value_name = "KIND", value_enum, help_heading = "Health")]
     #[schemars(extend("x-trust" = "document"))]
-    pub health_path: String,
+    pub health: Option<HealthKind>,
+    /// The path that answers 2xx when the application is healthy [default: /health]
+    #[arg(long, value_name = "PATH", help_heading = "Health")]
+    #[schemars(extend("x-trust" = "document"))]
+    pub health_path: Option<String>,
     /// The container's port that is asked [default: that of the first TCP --publish]
     #[arg(long, value_name = "PORT", help_heading = "Health")]
     #[schemars(extend("x-trust" = "document"))]
@@ -316,6 +354,36 @@ pub enum OnFailure {
     Halt,
     /// Go on with the rest
     Continue,
+}
+
+/// How an application tells that it is healthy.
+#[derive(ValueEnum, Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum HealthKind {
+    /// It answers 2xx at --health-path
+    Http,
+    /// The same by TLS, with any certificate
+    Https,
+    /// Its port accepts connections
+    Tcp,
+    /// The image's HEALTHCHECK passes
+    Container,
+    /// It stays up for some seconds
+    None,
+}
+
+impl HealthKind {
+    /// Its name in options, labels and the document.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+            Self::Tcp => "tcp",
+            Self::Container => "container",
+            Self::None => "none",
+        }
+    }
 }
 
 /// How the container is replaced.

@@ -11,6 +11,7 @@
 //! one that meets the container writes the record.
 
 mod choose;
+mod key;
 
 use std::collections::HashMap;
 
@@ -29,6 +30,7 @@ use crate::values::Reason;
 use crate::volumes::{Volume, Volumes};
 
 pub(crate) use choose::{Impossible, Live, Release, choose, digest, releases};
+pub(crate) use key::Key;
 
 /// Labels of a record. The second and the third are a container's, too.
 mod name {
@@ -60,7 +62,9 @@ pub(crate) struct Entry {
     pub(crate) tag: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) revision: Option<String>,
-    pub(crate) spec_hash: String,
+    /// That of the run specification; empty in what earlier versions wrote.
+    #[serde(default)]
+    pub(crate) fingerprint: String,
     pub(crate) strategy: String,
     /// The deploy that served before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -109,7 +113,7 @@ impl Entry {
             reference: job.reference.to_string(),
             tag: job.tag.clone(),
             revision: job.revision.clone(),
-            spec_hash: job.spec_hash.clone(),
+            fingerprint: job.fingerprint.clone(),
             strategy: job.strategy.as_str().to_owned(),
             replaced: None,
             outcome: Outcome::Deployed,
@@ -135,13 +139,18 @@ impl Entry {
 
     /// What a container's label tells of it.
     pub(crate) fn of_container(container: &Container) -> Option<Self> {
-        serde_json::from_str(container.label(name::DEPLOY)?).ok()
+        read_entry(container.label(name::DEPLOY)?)
     }
 
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         // Plain data with string keys: serializing it cannot fail.
         serde_json::to_string(self).unwrap_or_default()
     }
+}
+
+/// Reads what [`Entry::text`] wrote; none where it is something else.
+pub(crate) fn read_entry(text: &str) -> Option<Entry> {
+    serde_json::from_str(text).ok()
 }
 
 /// RFC 3339 in UTC, to the second.
@@ -170,7 +179,7 @@ impl Record {
     }
 
     fn from_volume(volume: &Volume) -> Option<Self> {
-        let entry = serde_json::from_str(volume.labels.get(name::DEPLOY)?).ok()?;
+        let entry = read_entry(volume.labels.get(name::DEPLOY)?)?;
         Some(Self { entry, spec: volume.labels.get(name::SPEC).cloned() })
     }
 
@@ -282,8 +291,7 @@ pub(crate) async fn of_container<H: Look>(
         return Ok(Err("an older version of remote-swap deployed it and kept none".to_owned()));
     };
     let described = host.describe(&container.id).await?;
-    let environment = described.and_then(|seen| seen.config?.env).unwrap_or_default();
-    Ok(Spec::restored(text, &environment))
+    Ok(Spec::restored(text, described.as_ref()))
 }
 
 /// The time at which a container was made.

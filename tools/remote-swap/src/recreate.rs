@@ -33,6 +33,7 @@ use crate::lock::Lease;
 use crate::plan::Situation;
 use crate::release_command::{self, TaskFailed};
 use crate::remote::Remote;
+use crate::spec::Health;
 
 /// After a signal: how long the old container may still take to stop before it is killed.
 pub(crate) const HURRY_STOP: Duration = Duration::from_secs(1);
@@ -83,6 +84,8 @@ struct Ready {
     image: LocalImage,
     /// The new container, created and not started.
     new: String,
+    /// How its health is asked for, as its candidate has shown.
+    health: Health,
 }
 
 enum Prepared {
@@ -137,6 +140,7 @@ impl<'a, H: Host> Swap<'a, H> {
         let outcome = HostOutcome {
             host: place.to_owned(),
             reference: Some(job.reference.to_string()),
+            health: job.health_kind().map(|kind| kind.as_str().to_owned()),
             ..HostOutcome::default()
         };
         Self { host, place, job, ui, cancelled, guard, outcome, warned: Cell::new(false) }
@@ -331,6 +335,7 @@ pub(crate) fn why(what: &'static str, closed: Closed, seen: &Seen, limit: Durati
             }
         }
         Closed::Gone => SwapError::Gone { what },
+        Closed::Unchecked => SwapError::Unchecked { what },
         Closed::Late => SwapError::Unhealthy { what, limit, reason: seen.reason() },
         Closed::Interrupted => SwapError::Interrupted,
         Closed::Host(error) => error.into(),

@@ -187,7 +187,7 @@ impl Remote {
     }
 
     /// A stream to a port as seen from the host; none, and why, if nothing answers there.
-    async fn stream(
+    pub(crate) async fn stream(
         &self,
         ip: IpAddr,
         port: u16,

@@ -28,7 +28,7 @@ use crate::lock::Who;
 use crate::look::Look;
 use crate::options::{FrontUpdate, Options, Strategy};
 use crate::plan::{Serving, Situation};
-use crate::record::{self, Impossible, Live, Release};
+use crate::record::{self, Impossible, Key, Live, Release};
 use crate::recreate::{Guard, Report};
 use crate::remote::Remote;
 use crate::sent;
@@ -86,8 +86,10 @@ pub(crate) async fn run(
             failure = done.report.failure;
             outcome = done.report.outcome;
             if let Some(job) = &done.job {
-                outcome.url = fleet::url(target, job);
-                outcome.local_url = fleet::local_url(job);
+                let health = outcome.health.as_deref();
+                let (url, local_url) = (fleet::url(target, job), fleet::local_url(job));
+                let asked = [url, local_url].map(|url| fleet::as_asked(url, health));
+                [outcome.url, outcome.local_url] = asked;
                 deploy.strategy = Some(job.strategy.as_str().to_owned());
                 deploy.health_path = Some(job.spec.health.path.clone());
             }
@@ -168,7 +170,7 @@ impl<'a> Back<'a> {
             compression: None,
             tag: entry.tag.clone(),
             revision: entry.revision.clone(),
-            spec_hash: spec.hash(),
+            fingerprint: Key::random().fingerprint(&spec.canonical()),
             waits: self.waits,
             provenance: entry.provenance(),
             allow_older: true,
@@ -181,7 +183,7 @@ impl<'a> Back<'a> {
             // Going back one release does not take away the one before it.
             keep: usize::MAX,
             release_command: None,
-            scrub: Scrub::new(spec.environment.secrets().iter().cloned().chain(passwords)),
+            scrub: Scrub::new(spec.secrets().cloned().chain(passwords)),
             spec,
         })
     }
@@ -322,7 +324,7 @@ pub(crate) async fn specification<H: Look>(
     release: &Release,
 ) -> Result<Result<Spec, values::Reason>, HostError> {
     match (&release.spec, &release.container) {
-        (Some(text), _) => Ok(Spec::restored(text, &[])),
+        (Some(text), _) => Ok(Spec::restored(text, None)),
         (None, Some(container)) => record::of_container(host, container).await,
         (None, None) => Ok(Err("neither its record nor a container of it has it".to_owned())),
     }

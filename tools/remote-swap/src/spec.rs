@@ -3,12 +3,15 @@
 mod stored;
 
 use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
+use slipway_untrusted::{file, limit};
 
+use crate::confinement::{self, Confinement};
 use crate::env::{EnvError, Environment, Lookup};
-use crate::options::Options;
+use crate::options::{HealthKind, Options};
 use crate::publish::{Protocol, Publish};
 use crate::values::{self, Reason, Restart};
 
@@ -26,13 +29,18 @@ pub(crate) struct Spec {
     pub(crate) restart: Restart,
     /// Whole seconds, as the engine counts them.
     pub(crate) stop_timeout: Option<i32>,
+    pub(crate) confinement: Confinement,
     pub(crate) health: Health,
 }
 
-/// Where the application answers whether it is healthy.
+/// How the application tells whether it is healthy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Health {
+    /// None where what is there decides: HTTP where a port is known, and a port that gives no HTTP
+    /// answer is left to the HEALTHCHECK; without a port the HEALTHCHECK, or else staying up.
+    #[serde(default)]
+    pub(crate) kind: Option<HealthKind>,
     pub(crate) path: String,
     /// The container's TCP port; none where the application publishes none.
     pub(crate) port: Option<u16>,
@@ -45,8 +53,10 @@ pub(crate) enum SpecError {
     Value { option: &'static str, value: String, reason: Reason },
     #[error("--publish {first} and --publish {second} want the same port of the host")]
     SamePort { first: Publish, second: Publish },
-    #[error("the environment file {path} cannot be read: {reason}")]
-    EnvFile { path: String, reason: String },
+    #[error("the env file {path} cannot be read: {source}")]
+    EnvFile { path: String, source: io::Error },
+    #[error("--health {kind}: no port is known to ask at")]
+    NoPort { kind: &'static str },
     #[error(transparent)]
     Env(#[from] EnvError),
 }
@@ -85,7 +95,6 @@ impl Spec {
                 return Err(SpecError::SamePort { first: *first, second: *second });
             }
         }
-        let path = value("health-path", &options.health_path, values::health_path)?;
         let first = publish.iter().find(|publish| publish.protocol == Protocol::Tcp);
         let port = options.health_port.or(first.map(|publish| publish.container_port));
         if port == Some(0) {
@@ -93,6 +102,7 @@ impl Spec {
             return Err(SpecError::Value { option: "health-port", value: "0".into(), reason });
         }
         Ok(Self {
+            confinement: confinement(options)?,
             environment: environment(options, lookup)?,
             volumes: values("volume", &options.volume, values::volume)?,
             network: maybe("network", options.network.as_ref(), values::network)?,
@@ -105,59 +115,64 @@ impl Spec {
                 let seconds = span.0.as_millis().div_ceil(1000);
                 i32::try_from(seconds).unwrap_or(i32::MAX)
             }),
-            health: Health { path, port },
+            health: health(options, port)?,
             publish,
         })
     }
 
-    /// A fingerprint that is equal exactly if the specification is.
-    ///
-    /// It is kept in a label. Whoever may read labels may read the variables too, so that it
-    /// gives nothing away that was hidden.
-    pub(crate) fn hash(&self) -> String {
-        #[derive(Serialize)]
-        struct Canonical<'a> {
-            environment: &'a BTreeMap<String, String>,
-            publish: Vec<Publish>,
-            volumes: Vec<&'a str>,
-            network: Option<&'a str>,
-            memory: Option<i64>,
-            nano_cpus: Option<i64>,
-            log_driver: Option<&'a str>,
-            log_opts: &'a BTreeMap<String, String>,
-            restart: Restart,
-            stop_timeout: Option<i32>,
-            health: &'a Health,
-        }
-        let mut canonical = Canonical {
-            environment: self.environment.variables(),
-            publish: self.publish.clone(),
-            volumes: self.volumes.iter().map(String::as_str).collect(),
-            network: self.network.as_deref(),
-            memory: self.memory,
-            nano_cpus: self.nano_cpus,
-            log_driver: self.log_driver.as_deref(),
-            log_opts: &self.log_opts,
-            restart: self.restart,
-            stop_timeout: self.stop_timeout,
-            health: &self.health,
-        };
+    /// A text that is equal exactly if the specification is. It holds the variables' values.
+    pub(crate) fn canonical(&self) -> String {
+        let mut sorted = self.clone();
         // Their order on the command line means nothing to the engine.
-        canonical.publish.sort_unstable();
-        canonical.volumes.sort_unstable();
-        // Plain data with string keys: serializing it cannot fail.
-        let text = serde_json::to_vec(&canonical).unwrap_or_default();
-        Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+        sorted.publish.sort_unstable();
+        sorted.volumes.sort_unstable();
+        sorted.whole()
     }
+
+    /// The values that nobody may read in a message: all variables', wherever they came from, and
+    /// what a log driver logs in with.
+    pub(crate) fn secrets(&self) -> impl Iterator<Item = &String> {
+        let logins = self.log_opts.iter().filter(|(name, _)| name.ends_with("token"));
+        self.environment.variables().values().chain(logins.map(|(_, value)| value))
+    }
+}
+
+fn health(options: &Options, port: Option<u16>) -> Result<Health, SpecError> {
+    use HealthKind::{Http, Https, Tcp};
+    // Who names a path wants it to be asked for.
+    let named = options.health_path.as_ref().filter(|_| port.is_some()).map(|_| Http);
+    let kind = options.health.or(named);
+    if let (Some(kind @ (Http | Https | Tcp)), None) = (kind, port) {
+        return Err(SpecError::NoPort { kind: kind.as_str() });
+    }
+    let path = options.health_path.as_deref().unwrap_or("/health");
+    Ok(Health { kind, path: value("health-path", path, values::health_path)?, port })
+}
+
+fn confinement(options: &Options) -> Result<Confinement, SpecError> {
+    let limit = options.pids_limit;
+    Ok(Confinement {
+        user: maybe("user", options.user.as_ref(), confinement::user)?,
+        read_only: options.read_only,
+        tmpfs: values("tmpfs", &options.tmpfs, confinement::tmpfs)?.into_iter().collect(),
+        cap_add: capabilities("cap-add", &options.cap_add)?.into_iter().collect(),
+        cap_drop: capabilities("cap-drop", &options.cap_drop)?.into_iter().collect(),
+        security_opt: confinement::security_opts(&options.security_opt).map_err(
+            |(value, reason)| SpecError::Value { option: "security-opt", value, reason },
+        )?,
+        pids_limit: value("pids-limit", &limit.to_string(), |_| confinement::pids_limit(limit))?,
+    })
+}
+
+fn capabilities(option: &'static str, texts: &[String]) -> Result<Vec<String>, SpecError> {
+    values(option, texts, confinement::capability)
 }
 
 fn environment(options: &Options, lookup: Lookup<'_>) -> Result<Environment, SpecError> {
     let mut environment = Environment::default();
     for path in &options.env_file {
-        let bytes = std::fs::read(path).map_err(|error| SpecError::EnvFile {
-            path: path.clone(),
-            reason: error.to_string(),
-        })?;
+        let bytes = file::read(Path::new(path), &limit::ENV_FILE);
+        let bytes = bytes.map_err(|source| SpecError::EnvFile { path: path.clone(), source })?;
         environment.file(path, &bytes, lookup)?;
     }
     for text in &options.env {
@@ -182,8 +197,8 @@ pub(crate) mod tests {
         Spec::from_options(&options(args), &|_| None)
     }
 
-    fn hash(args: &[&str]) -> String {
-        spec(args).map(|spec| spec.hash()).unwrap_or_else(|error| panic!("{error}"))
+    fn canonical(args: &[&str]) -> String {
+        spec(args).map(|spec| spec.canonical()).unwrap_or_else(|error| panic!("{error}"))
     }
 
     #[test]
@@ -201,12 +216,14 @@ pub(crate) mod tests {
         assert!(message(&["-p=8000:1", "-p=127.0.0.1:8000:2"]).contains("same port"));
         assert!(message(&["--env-file=/does/not/exist"]).contains("/does/not/exist"));
         assert!(message(&["--health-port=0", "--restart=always"]).contains("65535"));
+        assert!(message(&["--health=tcp"]).contains("no port"));
+        assert!(message(&["--security-opt=seccomp=/x"]).starts_with("--security-opt seccomp=/x: "));
     }
 
     #[test]
-    fn the_hash_changes_with_anything_and_not_with_the_order() {
-        let plain = hash(&[]);
-        assert_eq!(plain, hash(&[]));
+    fn the_text_changes_with_anything_and_not_with_the_order() {
+        let plain = canonical(&[]);
+        assert_eq!(plain, canonical(&[]));
         for arg in [
             "-p=1:1",
             "-e=A=1",
@@ -218,24 +235,53 @@ pub(crate) mod tests {
             "--log-opt=a=b",
             "--restart=on-failure",
             "--stop-timeout=5s",
-            "--health-path=/",
+            "--health=none",
             "--health-port=1",
+            "--user=1",
+            "--read-only",
+            "--tmpfs=/run",
+            "--cap-add=SYS_TIME",
+            "--cap-drop=ALL",
+            "--security-opt=no-new-privileges=false",
+            "--pids-limit=5",
         ] {
-            assert_ne!(hash(&[arg]), plain, "{arg}");
+            assert_ne!(canonical(&[arg]), plain, "{arg}");
         }
         assert_eq!(
-            hash(&["-p=1:1", "-p=2:2", "--health-port=1", "-e=A=1", "-e=B=2"]),
-            hash(&["-p=2:2", "-p=1:1", "--health-port=1", "-e=B=2", "-e=A=1"])
+            canonical(&["-p=1:1", "-p=2:2", "--health-port=1", "-e=A=1", "-e=B=2"]),
+            canonical(&["-p=2:2", "-p=1:1", "--health-port=1", "-e=B=2", "-e=A=1"])
+        );
+        assert_ne!(canonical(&["-p=1:1", "--health-path=/"]), canonical(&["-p=1:1"]));
+        assert_eq!(
+            canonical(&["--cap-drop=NET_RAW", "--cap-drop=CAP_CHOWN", "--pids-limit=-1"]),
+            canonical(&["--cap-drop=chown", "--cap-drop=net_raw", "--pids-limit=0"])
         );
         // How long to wait is not part of how it runs.
-        assert_eq!(plain, hash(&["--health-timeout=5s", "--pull-timeout=5s"]));
-        assert_eq!(hash(&["--stop-timeout=4100ms"]), hash(&["--stop-timeout=5s"]));
+        assert_eq!(plain, canonical(&["--health-timeout=5s", "--pull-timeout=5s"]));
+        assert_eq!(canonical(&["--stop-timeout=4100ms"]), canonical(&["--stop-timeout=5s"]));
+    }
+
+    #[test]
+    fn an_env_file_without_end_is_read_to_the_limit_only() {
+        let message = |args: &[&str]| spec(args).err().unwrap().to_string();
+        let endless = message(&["--env-file=/dev/zero"]);
+        assert!(endless.contains("larger than 1 MiB"), "{endless}");
+        assert!(message(&["--env-file=/"]).contains("the env file / cannot be read"));
+    }
+
+    #[test]
+    fn a_path_that_is_named_is_asked_for_by_http() {
+        let kind = |args: &[&str]| spec(args).unwrap_or_else(|e| panic!("{e}")).health.kind;
+        assert_eq!(kind(&["-p=1:1"]), None);
+        assert_eq!(kind(&["-p=1:1", "--health-path=/x"]), Some(HealthKind::Http));
+        assert_eq!(kind(&["-p=1:1", "--health-path=/x", "--health=tcp"]), Some(HealthKind::Tcp));
+        assert_eq!(kind(&["--health-path=/x"]), None);
     }
 
     proptest! {
         #[test]
-        fn different_variables_have_different_hashes(a in "[A-C]=[a-c=]{0,2}", b in "[A-C]=[a-c=]{0,2}") {
-            let (one, other) = (hash(&["-e", &a]), hash(&["-e", &b]));
+        fn different_variables_have_different_texts(a in "[A-C]=[a-c=]{0,2}", b in "[A-C]=[a-c=]{0,2}") {
+            let (one, other) = (canonical(&["-e", &a]), canonical(&["-e", &b]));
             prop_assert_eq!(a == b, one == other);
         }
     }

@@ -134,7 +134,7 @@ impl<H: FrontHost> Swap<'_, H> {
     ) -> Result<bool, SwapError> {
         let Some(front) = &scene.front else { return Ok(false) };
         let same = live.label(label::REFERENCE) == Some(&self.job.reference.to_string())
-            && live.label(label::SPEC_HASH) == Some(&self.job.spec_hash)
+            && live.label(label::FINGERPRINT) == Some(&self.job.fingerprint)
             && live.status == Status::Running;
         let sick = live
             .healthcheck

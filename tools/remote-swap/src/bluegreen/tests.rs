@@ -7,6 +7,7 @@ use super::deploy;
 use crate::container::{Container, Role, Status, label};
 use crate::front::{self, DEFAULT_IMAGE, Subnet};
 use crate::job::Job;
+use crate::record::Key;
 use crate::recreate::fake::{Fake, Fault};
 use crate::recreate::{self, Report};
 use crate::spec::tests::options;
@@ -25,6 +26,7 @@ pub(super) fn job_with(name: &str, more: &[&str]) -> Job {
     args.extend(more);
     Job::new(&options(&args), &Document::default(), &|_| None)
         .unwrap_or_else(|failure| panic!("{}", failure.message))
+        .on_host(&Key::TEST)
 }
 
 pub(super) fn job(name: &str) -> Job {

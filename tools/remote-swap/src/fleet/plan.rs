@@ -9,6 +9,7 @@ use crate::env::Lookup;
 use crate::job::Job;
 use crate::lock::look;
 use crate::options::{Options, Strategy};
+use crate::record::Key;
 use crate::recreate::{Swap, plan_step};
 
 /// Tells what a deploy would do, and why it would fail where that is known.
@@ -25,6 +26,9 @@ pub(crate) async fn plan(
     let seen = ways.ask(async |target, remote| {
         let place = target.to_string();
         let job = if Some(&place) == first.as_ref() { &job } else { &later };
+        // Without a key nothing that is there can be the same.
+        let keyed = Key::known(&remote, &job.app).await?.map(|key| job.on_host(&key));
+        let job = keyed.as_ref().unwrap_or(job);
         let swap = Swap::new(&remote, &place, job, &context.ui, &context.cancelled, None);
         let (mut steps, changes) = match options.strategy {
             Strategy::BlueGreen => swap.plan_slot().await?,
@@ -49,7 +53,8 @@ pub(crate) async fn plan(
                 }
                 HostPlan { host, changes, steps, error: None }
             }
-            Err(failure) => {
+            Err(mut failure) => {
+                failure.message = job.scrub.text(&failure.message);
                 let error = Some(failure.message.clone());
                 told.failed(index, failure);
                 HostPlan { host, error, ..HostPlan::default() }

@@ -12,6 +12,7 @@ use futures_util::stream::FuturesUnordered;
 use slipway_release::{Code, Failure, HostOutcome, Outcome, exit};
 use slipway_shell::CancellationToken;
 
+use super::as_asked;
 use super::verdict::{self, Told};
 use crate::options::{OnFailure, Options};
 use crate::recreate::Report;
@@ -188,6 +189,8 @@ impl<H: Hosts> Run<'_, H> {
 
     fn ended(&mut self, index: usize, report: Report) {
         let HostOutcome { host, url, local_url, .. } = self.place(index);
+        let health = report.outcome.health.as_deref();
+        let (url, local_url) = (as_asked(url, health), as_asked(local_url, health));
         self.outcomes[index] = HostOutcome { host, url, local_url, ..report.outcome };
         self.hosts.stand(&self.outcomes);
         if let Some(failure) = report.failure {

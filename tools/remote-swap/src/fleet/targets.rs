@@ -9,7 +9,7 @@ use super::usage;
 use crate::env::Lookup;
 use crate::error::SwapError;
 use crate::job::Job;
-use crate::options::Options;
+use crate::options::{HealthKind, Options};
 use crate::publish::{Protocol, Publish};
 
 /// The hosts, in order.
@@ -57,7 +57,8 @@ fn telling(job: &Job) -> Option<&Publish> {
 pub(crate) fn local_url(job: &Job) -> Option<String> {
     let one = telling(job)?;
     let ip = one.ip.filter(IpAddr::is_loopback)?;
-    Some(format!("http://{}", SocketAddr::new(ip, one.host_port)))
+    let kind = job.health_kind().map(HealthKind::as_str);
+    as_asked(Some(format!("http://{}", SocketAddr::new(ip, one.host_port))), kind)
 }
 
 /// Where people reach the application on this host, if they do.
@@ -69,7 +70,20 @@ pub(crate) fn url(target: &Target, job: &Job) -> Option<String> {
         _ => target.host.clone(),
     };
     let host = if host.contains(':') { format!("[{host}]") } else { host };
-    Some(format!("http://{host}:{}", one.host_port))
+    let kind = job.health_kind().map(HealthKind::as_str);
+    as_asked(Some(format!("http://{host}:{}", one.host_port)), kind)
+}
+
+/// The address as what its health is asked by has it; none where nothing is to be asked.
+pub(crate) fn as_asked(url: Option<String>, health: Option<&str>) -> Option<String> {
+    let url = url?;
+    let (_, place) = url.split_once("://")?;
+    match health {
+        Some("none") => None,
+        Some("tcp" | "container") => Some(format!("tcp://{place}")),
+        Some("https") => Some(format!("https://{place}")),
+        _ => Some(format!("http://{place}")),
+    }
 }
 
 #[cfg(test)]
@@ -88,6 +102,11 @@ mod tests {
         assert_eq!(url("10.0.0.7:80:5000", "a@h").as_deref(), Some("http://10.0.0.7:80"));
         assert_eq!(url("127.0.0.1:80:5000", "a@h"), None);
         assert_eq!(url("80:5000/udp", "a@h"), None);
+        let asked = |kind| as_asked(Some("http://h:80".to_owned()), Some(kind));
+        assert_eq!(asked("https").as_deref(), Some("https://h:80"));
+        assert_eq!(asked("tcp").as_deref(), Some("tcp://h:80"));
+        assert_eq!(asked("container").as_deref(), Some("tcp://h:80"));
+        assert_eq!(asked("none"), None);
         let local = |publish: &str| local_url(&job(&[&format!("--publish={publish}")]));
         assert_eq!(local("127.0.0.1:80:5000").as_deref(), Some("http://127.0.0.1:80"));
         assert_eq!(local("[::1]:80:5000").as_deref(), Some("http://[::1]:80"));

@@ -27,7 +27,7 @@ pub(crate) struct Live {
     pub(crate) deploy_id: String,
     pub(crate) origin: String,
     pub(crate) reference: String,
-    pub(crate) spec_hash: String,
+    pub(crate) fingerprint: String,
 }
 
 /// Why there is nothing to go back to.
@@ -63,7 +63,7 @@ impl Live {
         Self {
             origin: origin.unwrap_or_else(|| deploy_id.clone()),
             reference: text(label::REFERENCE),
-            spec_hash: text(label::SPEC_HASH),
+            fingerprint: text(label::FINGERPRINT),
             deploy_id,
         }
     }
@@ -75,7 +75,7 @@ impl Live {
             deploy_id: entry.deploy_id.clone(),
             origin: entry.origin.clone(),
             reference: entry.reference.clone(),
-            spec_hash: entry.spec_hash.clone(),
+            fingerprint: entry.fingerprint.clone(),
         })
     }
 }
@@ -94,7 +94,8 @@ impl Release {
     }
 
     pub(crate) fn is(&self, live: &Live) -> bool {
-        self.first.reference == live.reference && self.first.spec_hash == live.spec_hash
+        let same = self.first.fingerprint == live.fingerprint && !live.fingerprint.is_empty();
+        self.first.origin == live.origin || (self.first.reference == live.reference && same)
     }
 
     fn is_called(&self, to: &str) -> bool {

@@ -10,7 +10,7 @@ fn entry(n: usize, good: bool) -> Entry {
         reference: format!("r.example/web@sha256:{n}"),
         tag: None,
         revision: None,
-        spec_hash: "h".to_owned(),
+        fingerprint: "h".to_owned(),
         strategy: "recreate".to_owned(),
         replaced: None,
         outcome: if good { Outcome::Deployed } else { Outcome::Failed },
@@ -29,8 +29,8 @@ fn record(n: usize, good: bool) -> Record {
 }
 
 fn live(n: usize) -> Live {
-    let Entry { deploy_id, origin, reference, spec_hash, .. } = entry(n, true);
-    Live { deploy_id, origin, reference, spec_hash }
+    let Entry { deploy_id, origin, reference, fingerprint, .. } = entry(n, true);
+    Live { deploy_id, origin, reference, fingerprint }
 }
 
 fn chosen(records: &[Record], live: &Live) -> Option<String> {

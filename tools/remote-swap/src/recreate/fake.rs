@@ -11,12 +11,13 @@ use slipway_engine::bollard::models::ContainerCreateBody;
 use slipway_shell::CancellationToken;
 use tokio::time::Instant;
 
-use crate::container::{Container, Role, Status, label};
+use crate::container::{Container, HealthCheck, HealthCheckStatus, Role, Status, label};
 use crate::error::HostError;
 use crate::front::{Config, Files};
 use crate::handover::Order;
 use crate::host::{
-    About, Clock, Handed, Holder, Host, LocalImage, Machine, Platform, Probe, Remotely, Result,
+    About, Ask, Clock, Handed, HealthAnswer, Holder, Host, LocalImage, Machine, Platform, Probe,
+    Remotely, Result,
 };
 use crate::job::Job;
 use crate::publish::Publish;
@@ -442,6 +443,9 @@ impl Host for Fake {
             one.name = name.to_owned();
             one.id = id.clone();
             one.publish = publish;
+            let checked = labels[label::REFERENCE].contains("checked");
+            one.healthcheck =
+                checked.then_some(HealthCheck { status: HealthCheckStatus::Healthy, output: None });
             one.labels = labels;
             one.error = body.entrypoint.and_then(|words| words.into_iter().next_back());
             all.push(one);
@@ -529,6 +533,26 @@ impl Host for Fake {
         self.act("follow", |_| Ok(())).await?;
         each("migrating".to_owned());
         Ok(())
+    }
+
+    async fn health(
+        &self,
+        ip: IpAddr,
+        port: u16,
+        ask: &Ask,
+        limit: Duration,
+    ) -> Result<HealthAnswer> {
+        let probe = self.probe(ip, port, "", limit).await?;
+        let Probe::Answer { body, .. } = &probe else { return Ok(probe.into()) };
+        let speaks = if body.contains("greeter") { Ask::Connection } else { ask.clone() };
+        Ok(match (ask, speaks) {
+            (Ask::Connection, _) => HealthAnswer { healthy: true, ..HealthAnswer::default() },
+            (_, Ask::Connection) => HealthAnswer {
+                not_http: true,
+                ..Probe::Silent { reason: "not an HTTP answer".into() }.into()
+            },
+            _ => probe.into(),
+        })
     }
 
     async fn probe(&self, ip: IpAddr, port: u16, _: &str, _: Duration) -> Result<Probe> {

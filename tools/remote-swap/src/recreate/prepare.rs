@@ -12,11 +12,13 @@ use crate::container::{Container, HealthCheckStatus, Role, Status, label};
 use crate::error::{HostError, SwapError};
 use crate::gate::{self, Closed, Gate, Patience, SETTLED, Seen, Where};
 use crate::host::{Host, LocalImage};
+use crate::options::HealthKind;
 use crate::plan::{Serving, Situation};
 use crate::preflight::{self, Checked};
 use crate::provenance;
 use crate::prune;
 use crate::release_command;
+use crate::spec::Health;
 use crate::values::Restart;
 
 /// How long to look whether what was asked for serves already.
@@ -34,6 +36,8 @@ impl<H: Host> Swap<'_, H> {
             && self.serves_already(live).await
         {
             self.replaces(live);
+            let kind = live.health().kind.or(self.job.health_kind());
+            self.outcome.health = kind.map(|kind| kind.as_str().to_owned());
             self.finish_earlier(live, &situation).await?;
             self.say(&format!("{} serves already", short(&self.job.reference)));
             return Ok(Prepared::Unchanged(Box::new(live.clone())));
@@ -42,20 +46,25 @@ impl<H: Host> Swap<'_, H> {
         provenance::refuse_older(self.job, live.as_ref()).map_err(SwapError::from)?;
         let image = self.image(live.as_ref()).await?;
         release_command::run(self.host, self.place, self.job, self.ui).await?;
-        let candidate = self.prove().await?;
+        let (candidate, kind) = self.prove().await?;
+        let health = Health { kind, ..self.job.spec.health.clone() };
+        let mut body = body::create(self.job, Role::Release);
+        if let Some(kind) = kind {
+            let kind = kind.as_str().to_owned();
+            body.labels.get_or_insert_default().insert(label::HEALTH.to_owned(), kind.clone());
+            self.outcome.health = Some(kind);
+        }
         // Created before the stop: what the engine does not like about it is told now.
         let name = body::name(self.job, Role::Release);
-        let (created, dismissed) = tokio::join!(
-            self.host.create(&name, body::create(self.job, Role::Release)),
-            self.dismiss(&candidate, true),
-        );
+        let (created, dismissed) =
+            tokio::join!(self.host.create(&name, body), self.dismiss(&candidate, true),);
         let new = created.map_err(|source| SwapError::Container {
             what: "new container",
             done: "created",
             source,
         })?;
         dismissed?;
-        Ok(Prepared::Ready(Box::new(Ready { live, situation, image, new })))
+        Ok(Prepared::Ready(Box::new(Ready { live, situation, image, new, health })))
     }
 
     /// Reads the situation. Where an order of a deploy that died may be just under way, it is given
@@ -149,7 +158,7 @@ impl<H: Host> Swap<'_, H> {
     /// Whether what is asked for is what serves, and healthy.
     pub(super) async fn serves_already(&self, live: &Container) -> bool {
         let same = live.label(label::REFERENCE) == Some(&self.job.reference.to_string())
-            && live.label(label::SPEC_HASH) == Some(&self.job.spec_hash)
+            && live.label(label::FINGERPRINT) == Some(&self.job.fingerprint)
             && live.status == Status::Running;
         let unhealthy = live
             .healthcheck
@@ -226,8 +235,8 @@ impl<H: Host> Swap<'_, H> {
         Ok(image)
     }
 
-    /// Starts a candidate, waits until it is healthy, and answers its id.
-    async fn prove(&self) -> Result<String, Failed> {
+    /// Starts a candidate, waits until it is healthy, and answers its id and by what it told that.
+    async fn prove(&self) -> Result<(String, Option<HealthKind>), Failed> {
         const WHAT: &str = "candidate";
         let job = self.job;
         let step = self.step("proving a candidate");
@@ -248,6 +257,12 @@ impl<H: Host> Swap<'_, H> {
             return Err(Failed { evidence, ..error.into() });
         }
         step.done("it is healthy");
-        Ok(id)
+        if health.port.is_some()
+            && health.kind.is_none()
+            && seen.kind == Some(HealthKind::Container)
+        {
+            self.say("its port gives no HTTP answer, so that its HEALTHCHECK decides");
+        }
+        Ok((id, seen.kind))
     }
 }

@@ -88,7 +88,7 @@ impl<H: Host> Swap<'_, H> {
         };
         started.map_err(plain)?;
         let begun = Instant::now();
-        let health = &job.spec.health;
+        let health = &ready.health;
         let at = Where::released(health, &job.spec.publish);
         let gate = Gate::new(at, health, false, &job.waits);
         let patience = Patience { cancelled: self.cancelled, then: HURRY };

@@ -9,6 +9,7 @@ use super::fake::{Fake, Fault};
 use super::{Report, deploy};
 use crate::container::{Role, Status, label};
 use crate::job::Job;
+use crate::record::Key;
 use crate::spec::tests::options;
 
 fn job(name: &str) -> Job {
@@ -23,6 +24,7 @@ fn job_with(name: &str, more: &[&str]) -> Job {
     args.extend(more);
     Job::new(&options(&args), &Document::default(), &|_| None)
         .unwrap_or_else(|failure| panic!("{}", failure.message))
+        .on_host(&Key::TEST)
 }
 
 async fn run(fake: &Fake, job: &Job) -> Report {
@@ -99,8 +101,49 @@ async fn what_serves_already_is_left_alone() {
     assert!(fake.touched.borrow().is_empty());
     // The same image with another specification is another release.
     let mut other = job("old");
-    other.spec_hash = "other".into();
+    other.fingerprint = "other".into();
     assert_eq!(run(&fake, &other).await.outcome.outcome, Some(Outcome::Deployed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_speaks_no_http_is_left_to_its_healthcheck() {
+    let fake = host().await;
+    let report = run(&fake, &job("checked-greeter")).await;
+    assert_eq!(report.outcome.outcome, Some(Outcome::Deployed), "{:?}", report.outcome);
+    assert_eq!(report.outcome.health.as_deref(), Some("container"));
+    let labels = fake.containers.borrow().last().unwrap().labels.clone();
+    assert_eq!(labels[label::HEALTH], "container");
+    // It is known again.
+    let again = run(&fake, &job("checked-greeter")).await;
+    assert_eq!(again.outcome.outcome, Some(Outcome::Unchanged));
+    assert_eq!(again.outcome.health.as_deref(), Some("container"));
+    // Where HTTP is asked for, nothing else will do; nor without a HEALTHCHECK.
+    let fake = host().await;
+    for (name, more) in [("checked-greeter", &["--health-path=/"][..]), ("greeter", &[])] {
+        let report = run(&fake, &job_with(name, more)).await;
+        let failure = report.failure.unwrap();
+        assert_eq!(
+            (failure.code, report.outcome.outcome),
+            (Code::Unhealthy, Some(Outcome::Failed))
+        );
+        assert!(failure.hint.unwrap().contains("--health tcp"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn health_is_asked_for_as_the_option_says() {
+    let deployed = async |name: &str, kind: &str| {
+        let fake = host().await;
+        let report = run(&fake, &job_with(name, &[&format!("--health={kind}")])).await;
+        (report.outcome.outcome == Some(Outcome::Deployed), report.outcome.health.unwrap())
+    };
+    assert_eq!(deployed("greeter", "tcp").await, (true, "tcp".to_owned()));
+    assert_eq!(deployed("greeter", "none").await, (true, "none".to_owned()));
+    assert_eq!(deployed("sick", "none").await, (true, "none".to_owned()));
+    assert_eq!(deployed("sick", "https").await, (false, "https".to_owned()));
+    assert_eq!(deployed("sick-checked", "container").await, (true, "container".to_owned()));
+    assert_eq!(deployed("new", "container").await, (false, "container".to_owned()));
+    assert_eq!(deployed("crash", "none").await, (false, "none".to_owned()));
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,10 +1,13 @@
 //! The run specification as it is kept on a host, for a rollback to read it again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashMap};
 
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
+use slipway_engine::bollard::models::ContainerInspectResponse;
 
 use super::{Health, Spec};
+use crate::confinement::Confinement;
 use crate::env::Environment;
 use crate::values::Reason;
 
@@ -15,17 +18,22 @@ use crate::values::Reason;
 struct Stored {
     /// A value that is left out stands in the container's own environment.
     environment: BTreeMap<String, Option<String>>,
-    /// The names of the variables whose values nobody may read.
-    secret: BTreeSet<String>,
+    /// Earlier versions kept here which values nobody may read in a message: nobody may read any.
+    #[serde(default, skip_serializing)]
+    #[expect(dead_code, reason = "records of earlier versions have it")]
+    secret: IgnoredAny,
     publish: Vec<String>,
     volumes: Vec<String>,
     network: Option<String>,
     memory: Option<i64>,
     nano_cpus: Option<i64>,
     log_driver: Option<String>,
-    log_opts: BTreeMap<String, String>,
+    /// A value that is left out stands in the container's own configuration.
+    log_opts: BTreeMap<String, Option<String>>,
     restart: String,
     stop_timeout: Option<i32>,
+    #[serde(default)]
+    confinement: Confinement,
     health: Health,
 }
 
@@ -35,9 +43,9 @@ impl Spec {
         self.stored(|value| Some(value.to_owned()))
     }
 
-    /// All of it but the variables' values.
+    /// All of it but the values of variables and of the log driver's options.
     ///
-    /// This goes into a label of the container, which has the values in its environment anyway.
+    /// This goes into a label of the container, which has the values in its configuration anyway.
     /// Labels are what monitoring copies into its own store; environments are not.
     pub(crate) fn without_values(&self) -> String {
         self.stored(|_| None)
@@ -45,19 +53,19 @@ impl Spec {
 
     fn stored(&self, value: impl Fn(&str) -> Option<String>) -> String {
         let variables = self.environment.variables();
-        let secret = variables.keys().filter(|name| self.environment.is_secret(name));
         let stored = Stored {
             environment: variables.iter().map(|(k, v)| (k.clone(), value(v))).collect(),
-            secret: secret.cloned().collect(),
+            secret: IgnoredAny,
             publish: self.publish.iter().map(ToString::to_string).collect(),
             volumes: self.volumes.clone(),
             network: self.network.clone(),
             memory: self.memory,
             nano_cpus: self.nano_cpus,
             log_driver: self.log_driver.clone(),
-            log_opts: self.log_opts.clone(),
+            log_opts: self.log_opts.iter().map(|(k, v)| (k.clone(), value(v))).collect(),
             restart: self.restart.to_string(),
             stop_timeout: self.stop_timeout,
+            confinement: self.confinement.clone(),
             health: self.health.clone(),
         };
         // Plain data with string keys: serializing it cannot fail.
@@ -65,22 +73,35 @@ impl Spec {
     }
 
     /// Reads what [`Spec::whole`] or [`Spec::without_values`] wrote; values that are not in it are
-    /// looked up in the environment of the container, `NAME=value` each. The reason why it cannot
-    /// be read never holds a value.
-    pub(crate) fn restored(text: &str, environment: &[String]) -> Result<Self, Reason> {
+    /// looked up in the configuration of the container. The reason why it cannot be read never
+    /// holds a value.
+    pub(crate) fn restored(
+        text: &str,
+        container: Option<&ContainerInspectResponse>,
+    ) -> Result<Self, Reason> {
         // The parser's own message would quote what it did not like.
         let stored: Stored = serde_json::from_str(text)
             .map_err(|_| "it was written by another version of remote-swap".to_owned())?;
-        let found: BTreeMap<&str, &str> =
-            environment.iter().filter_map(|variable| variable.split_once('=')).collect();
+        let config = container.and_then(|seen| seen.config.as_ref());
+        let variables = config.and_then(|config| config.env.as_deref()).unwrap_or_default();
+        let variables: HashMap<&str, &str> =
+            variables.iter().filter_map(|variable| variable.split_once('=')).collect();
+        let host = container.and_then(|seen| seen.host_config.as_ref());
+        let logging = host.and_then(|host| host.log_config.as_ref()?.config.as_ref());
         let mut environment = Environment::default();
         for (name, value) in stored.environment {
-            let here = || found.get(name.as_str()).map(|value| (*value).to_owned());
+            let here = || variables.get(name.as_str()).map(|value| (*value).to_owned());
             let value = value
                 .or_else(here)
                 .ok_or_else(|| format!("the container has no variable {name} any more"))?;
-            let secret = stored.secret.contains(&name);
-            environment.restored(name, value, secret);
+            environment.restored(name, value);
+        }
+        let mut log_opts = BTreeMap::new();
+        for (name, value) in stored.log_opts {
+            let value = value
+                .or_else(|| logging?.get(&name).cloned())
+                .ok_or_else(|| format!("the container has no log option {name} any more"))?;
+            log_opts.insert(name, value);
         }
         Ok(Self {
             environment,
@@ -90,9 +111,10 @@ impl Spec {
             memory: stored.memory,
             nano_cpus: stored.nano_cpus,
             log_driver: stored.log_driver,
-            log_opts: stored.log_opts,
+            log_opts,
             restart: stored.restart.parse()?,
             stop_timeout: stored.stop_timeout,
+            confinement: stored.confinement,
             health: stored.health,
         })
     }
@@ -113,8 +135,7 @@ mod tests {
         let mut environment = Environment::default();
         environment.file("x.env", file.as_bytes(), &lookup).unwrap();
         for (name, value) in spec.environment.variables() {
-            let secret = spec.environment.is_secret(name);
-            environment.restored(name.clone(), value.clone(), secret);
+            environment.restored(name.clone(), value.clone());
         }
         spec.environment = environment;
         spec
@@ -122,26 +143,47 @@ mod tests {
 
     fn same(one: &Spec, other: &Spec) {
         assert_eq!(one.whole(), other.whole());
-        assert_eq!(one.hash(), other.hash());
-        for name in one.environment.variables().keys() {
-            assert_eq!(one.environment.is_secret(name), other.environment.is_secret(name));
-        }
+        assert_eq!(one.canonical(), other.canonical());
     }
 
-    fn read(text: &str, environment: &[String]) -> Spec {
-        Spec::restored(text, environment).unwrap_or_else(|reason| panic!("{reason}"))
+    fn read(text: &str, container: Option<&ContainerInspectResponse>) -> Spec {
+        Spec::restored(text, container).unwrap_or_else(|reason| panic!("{reason}"))
+    }
+
+    /// A container that was made of it.
+    fn made_of(spec: &Spec) -> ContainerInspectResponse {
+        let variables = spec.environment.variables().iter();
+        let env: Vec<String> = variables.map(|(name, value)| format!("{name}={value}")).collect();
+        let seen = serde_json::json!({
+            "Config": {"Env": env},
+            "HostConfig": {"LogConfig": {"Type": "", "Config": spec.log_opts}},
+        });
+        serde_json::from_value(seen).unwrap()
+    }
+
+    #[test]
+    fn what_earlier_versions_wrote_is_read_and_runs_as_it_did() {
+        let old = r#"{"environment":{"A":"1"},"secret":["A"],"publish":["80:5000/tcp"],"volumes":[],
+            "network":null,"memory":null,"nano_cpus":null,"log_driver":null,"log_opts":{"a":"b"},
+            "restart":"always","stop_timeout":null,"health":{"path":"/health","port":5000}}"#;
+        let old = read(old, None);
+        assert_eq!(old.confinement, Confinement::default());
+        assert_eq!((old.log_opts["a"].as_str(), old.health.kind), ("b", None));
     }
 
     #[test]
     fn what_cannot_be_read_is_refused_without_a_value() {
         let whole = spec(&["-e=A=canary".to_owned()], "").whole();
         for bad in [whole.replace("\"publish\"", "\"more\":1,\"publish\""), "canary".to_owned()] {
-            let reason = Spec::restored(&bad, &[]).err().unwrap();
+            let reason = Spec::restored(&bad, None).err().unwrap();
             assert!(reason.contains("another version") && !reason.contains("canary"), "{reason}");
         }
         let bare = spec(&["-e=A=canary".to_owned()], "").without_values();
         assert!(!bare.contains("canary"));
-        assert!(Spec::restored(&bare, &[]).err().unwrap().contains("no variable A"));
+        assert!(Spec::restored(&bare, None).err().unwrap().contains("no variable A"));
+        let bare = spec(&["--log-opt=splunk-token=canary".to_owned()], "").without_values();
+        assert!(!bare.contains("canary"));
+        assert!(Spec::restored(&bare, None).err().unwrap().contains("no log option splunk-token"));
     }
 
     proptest! {
@@ -157,6 +199,10 @@ mod tests {
             seconds in proptest::option::of(0_u32..1000),
             restart in prop_oneof!["always", "unless-stopped", "on-failure(:[0-9]{1,3})?"],
             inherited: bool,
+            confined in proptest::sample::subsequence(
+                vec!["--user=7:7", "--read-only", "--tmpfs=/run:size=1m", "--cap-add=SYS_TIME",
+                    "--cap-drop=ALL", "--security-opt=no-new-privileges=false", "--pids-limit=9",
+                    "--health=container"], 0..8),
         ) {
             let mut args: Vec<String> = vec![format!("--restart={restart}")];
             args.extend(ports.iter().map(|port| format!("-p={port}:{port}/udp")));
@@ -166,21 +212,21 @@ mod tests {
             args.extend(network.map(|name| format!("--network={name}")));
             args.extend(memory.map(|bytes| format!("--memory={bytes}")));
             args.extend(seconds.map(|seconds| format!("--stop-timeout={seconds}s")));
+            args.extend(confined.iter().map(|&option| option.to_owned()));
             args.extend(inherited.then(|| "--env=INHERITED".to_owned()));
             let file: String = hidden.iter().map(|(k, v)| format!("{k}={v}\n")).collect();
             let one = spec(&args, &file);
-            same(&one, &read(&one.whole(), &[]));
-            let variables = one.environment.variables().iter();
-            let here: Vec<String> = variables.map(|(name, value)| format!("{name}={value}")).collect();
-            same(&one, &read(&one.without_values(), &here));
-            for (name, value) in hidden.iter().filter(|(name, _)| !given.contains_key(*name)) {
-                prop_assert!(read(&one.whole(), &[]).environment.secrets().contains(value), "{}", name);
+            same(&one, &read(&one.whole(), None));
+            same(&one, &read(&one.without_values(), Some(&made_of(&one))));
+            for value in given.values().chain(hidden.values()) {
+                let overruled = one.environment.variables().values().all(|other| other != value);
+                prop_assert!(overruled || one.secrets().any(|secret| secret == value));
             }
         }
 
         #[test]
         fn no_text_panics(text in "\\PC{0,40}") {
-            let _ = Spec::restored(&text, &[]);
+            let _ = Spec::restored(&text, None);
         }
     }
 }

@@ -9,6 +9,7 @@ use slipway_engine::bollard::models::{ContainerInspectResponse, HostConfig};
 
 use crate::bluegreen;
 use crate::body;
+use crate::confinement::{plain_capability, plain_security_opt};
 use crate::container::{Container, Role, Status, label};
 use crate::spec::Spec;
 
@@ -42,6 +43,7 @@ impl Drift<'_> {
                 self.environment(spec, &mut told);
                 self.networks(spec, &mut told);
                 mounts(spec, &host, &mut told);
+                self.confinement(spec, &host, &mut told);
             }
             None => told.push("its run specification is not known".to_owned()),
         }
@@ -80,6 +82,37 @@ impl Drift<'_> {
             if !found.contains(&format!("{name}={value}")) {
                 told.push(format!("its variable {name} has another value"));
             }
+        }
+    }
+
+    /// What no running container can be given: it was made anew by somebody.
+    fn confinement(&self, spec: &Spec, host: &HostConfig, told: &mut Vec<String>) {
+        let wanted = &spec.confinement;
+        if host.readonly_rootfs.unwrap_or_default() != wanted.read_only {
+            let found = if wanted.read_only { "can be written to" } else { "is read-only" };
+            told.push(format!("its root file system {found}"));
+        }
+        let user = self.described.config.as_ref().and_then(|config| config.user.as_ref());
+        if let Some(wanted) = &wanted.user
+            && user != Some(wanted)
+        {
+            told.push(format!("it does not run as the user {wanted}"));
+        }
+        let plain = |found: &Option<Vec<String>>, plain: fn(&str) -> String| -> BTreeSet<String> {
+            found.iter().flatten().map(|one| plain(one)).collect()
+        };
+        for (what, found, wanted) in [
+            ("has the capability", plain(&host.cap_add, plain_capability), &wanted.cap_add),
+            ("lacks the capability", plain(&host.cap_drop, plain_capability), &wanted.cap_drop),
+            ("has", plain(&host.security_opt, plain_security_opt), &wanted.security_opt),
+        ] {
+            told.extend(found.difference(wanted).map(|one| format!("it {what} {one}, too")));
+            let missing = wanted.difference(&found);
+            told.extend(missing.map(|one| format!("it no longer {what} {one}")));
+        }
+        let tmpfs = host.tmpfs.clone().unwrap_or_default();
+        for path in wanted.tmpfs.keys().filter(|path| !tmpfs.contains_key(*path)) {
+            told.push(format!("{path} is not in memory"));
         }
     }
 
@@ -133,7 +166,10 @@ fn limits(spec: &Spec, host: &HostConfig, told: &mut Vec<String>) {
     compare("processor quota", host.cpu_quota, None);
     compare("weight of processor time", host.cpu_shares, None);
     compare("reservation of memory in bytes", host.memory_reservation, None);
-    compare("limit of processes", host.pids_limit.filter(|limit| *limit > 0), None);
+    // A kernel that cannot limit them has the engine forget it.
+    if let Some(found) = host.pids_limit {
+        compare("limit of processes", Some(found.max(0)), spec.confinement.pids_limit);
+    }
     if let Some(cpus) = host.cpuset_cpus.as_ref().filter(|cpus| !cpus.is_empty()) {
         told.push(format!("it is bound to the processors {cpus}"));
     }
@@ -165,14 +201,21 @@ mod tests {
     const SEEN: &str = r#"{
         "State": {"Status": "running", "Running": true, "Paused": false},
         "Config": {"Env": ["A=canary", "PATH=/bin"]},
-        "HostConfig": {"Memory": 9437184, "NanoCpus": 0, "PidsLimit": null, "CpusetCpus": "",
-                       "Binds": ["data:/data"],
+        "HostConfig": {"Memory": 9437184, "NanoCpus": 0, "PidsLimit": 4096, "CpusetCpus": "",
+                       "ReadonlyRootfs": true, "CapDrop": ["CAP_NET_RAW"], "CapAdd": null,
+                       "SecurityOpt": ["no-new-privileges:true"], "Binds": ["data:/data"],
                        "RestartPolicy": {"Name": "always", "MaximumRetryCount": 0}},
         "NetworkSettings": {"Networks": {"backend": {}}}
     }"#;
 
-    const DEPLOYED: [&str; 4] =
-        ["-e=A=canary", "-v=data:/data", "--network=backend", "--memory=9m"];
+    const DEPLOYED: [&str; 6] = [
+        "-e=A=canary",
+        "-v=data:/data",
+        "--network=backend",
+        "--memory=9m",
+        "--read-only",
+        "--cap-drop=net_raw",
+    ];
 
     fn told(seen: &str, live: &Container, all: &[Container]) -> Vec<String> {
         let spec = spec(&DEPLOYED).unwrap_or_else(|error| panic!("{error}"));
@@ -191,13 +234,24 @@ mod tests {
     }
 
     #[test]
+    fn a_kernel_without_limits_of_processes_is_no_drift() {
+        let seen = SEEN.replace("\"PidsLimit\": 4096", "\"PidsLimit\": null");
+        assert_eq!(told(&seen, &live(), &[live()]), Vec::<String>::new());
+    }
+
+    #[test]
     fn each_change_is_told_and_no_value_with_it() {
         for (from, to, sentence) in [
             ("\"Paused\": false", "\"Paused\": true", "paused"),
             ("A=canary", "A=other", "variable A"),
             ("9437184", "5", "not 9437184"),
             ("\"NanoCpus\": 0", "\"NanoCpus\": 7", "7 and not none"),
-            ("\"PidsLimit\": null", "\"PidsLimit\": 9", "limit of processes is 9"),
+            ("\"PidsLimit\": 4096", "\"PidsLimit\": 9", "limit of processes is 9 and not 4096"),
+            ("\"PidsLimit\": 4096", "\"PidsLimit\": -1", "limit of processes is none"),
+            ("\"ReadonlyRootfs\": true", "\"ReadonlyRootfs\": false", "can be written to"),
+            ("\"CAP_NET_RAW\"", "", "no longer lacks the capability NET_RAW"),
+            ("\"CapAdd\": null", "\"CapAdd\": [\"sys_time\"]", "has the capability SYS_TIME, too"),
+            ("no-new-privileges:true", "seccomp=unconfined", "no longer has no-new-privileges"),
             ("\"CpusetCpus\": \"\"", "\"CpusetCpus\": \"0\"", "processors 0"),
             ("data:/data", "data:/other", "data:/data is not mounted"),
             ("always", "no", "restart policy is no and not always"),
