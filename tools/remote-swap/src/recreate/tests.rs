@@ -20,7 +20,7 @@ fn job_with(name: &str, more: &[&str]) -> Job {
     let hex = "0".repeat(64);
     let image = format!("--image=r.example/{name}@sha256:{hex}");
     let mut args = vec!["--app=web", "-p=8000:5000", "--health-timeout=10s", "--host=a@b"];
-    args.extend(["--keep=2", &image]);
+    args.extend(["--keep=2", "--strategy=recreate", &image]);
     args.extend(more);
     Job::new(&options(&args), &Document::default(), &|_| None)
         .unwrap_or_else(|failure| panic!("{}", failure.message))
