@@ -119,7 +119,7 @@ fn a_front_may_do_nothing_but_its_work() {
     let volume = text_of(&front["Mounts"][0], "Name").to_owned();
     let id = id.to_owned();
     app_engine(&["tag", "haproxy:3.2", "green-front:hard"]);
-    app.turn(two(), &["--front-image", "green-front:hard"]).good();
+    let _ = app.turn(two(), &["--front-image", "green-front:hard"]).good();
     assert_ne!(text_of(&app.front(), "Id"), id);
     assert!(!app_engine(&["volume", "ls", "-q"]).contains(&volume), "its volume is left behind");
 }

@@ -16,7 +16,7 @@ fn hold(app: &Place, count: usize) -> Vec<TcpStream> {
 fn other_client(app: &Place) -> String {
     const ASK: &str =
         "import sys, urllib.request as r; print(r.urlopen(sys.argv[1], timeout=5).read().decode())";
-    let told = app.from_server(&["python3", "-c", ASK, &format!("http://{}/", app.address())]);
+    let told = app.on_server(&["python3", "-c", ASK, &format!("http://{}/", app.address())]);
     told.trim().to_owned()
 }
 

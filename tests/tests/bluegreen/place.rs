@@ -135,13 +135,13 @@ except urllib.error.HTTPError as error:
         let front = self.front();
         let network = &front["NetworkSettings"]["Networks"][format!("slipway-{}", self.name)];
         let url = format!("http://{}:8404/", text_of(network, "IPAddress"));
-        let told = self.from_server(&["python3", "-c", ASK, &url, token]);
+        let told = self.on_server(&["python3", "-c", ASK, &url, token]);
         let (status, state) = told.trim().split_once(' ').unwrap();
         (status.to_owned(), serde_json::from_str(state).unwrap())
     }
 
     /// Runs a command on the application server, and answers what it prints.
-    pub(crate) fn from_server(&self, command: &[&str]) -> String {
+    pub(crate) fn on_server(&self, command: &[&str]) -> String {
         let mut enter = Command::new(project().join("tests/lab/lab.sh"));
         enter.args(["enter", "app", "--dir", &from_run_sh("LAB_DIR"), "--"]);
         run(enter.args(command))

@@ -347,7 +347,7 @@ fn a_hundred_thousand_rules_are_followed() {
     // Without a name that is given, the rules are followed here before the engine is asked.
     let long = format!("{}*\n", "*a".repeat(2_000)).repeat(200);
     context.write(".dockerignore", &long);
-    context.write(&"a".repeat(200), "x");
+    context.write("a".repeat(200), "x");
     context.run(&[]).built();
 }
 

@@ -8,8 +8,11 @@ use crate::docker::{Config, host_of};
 use crate::host::{answered, server, target};
 use crate::{EcrHost, token};
 
+/// A target's name, which is that of its directory of seeds, and what takes the bytes.
+pub type Target = (&'static str, fn(&[u8]));
+
 /// Each target with its name, which is that of its directory of seeds.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+pub const TARGETS: &[Target] = &[
     ("ecr_host", ecr_host),
     ("helper_url", helper_url),
     ("docker_config", docker_config),

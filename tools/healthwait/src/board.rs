@@ -115,7 +115,7 @@ impl<'a> Board<'a> {
 
     fn add_line(&mut self, index: usize) {
         let watch = &self.watches[index];
-        let line = self.step.line(&watch.label());
+        let line = self.step.line(watch.label());
         line.update(&watch.state());
         self.lines.push((index, line));
     }
