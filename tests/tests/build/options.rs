@@ -230,6 +230,8 @@ fn options_travel_in_the_document_and_the_environment() {
     let output = with_input(
         shell(script)
             .env("DOCKER_HOST", from_run_sh("DOCKER_HOST"))
+            // The project is no directory below this one.
+            .env("SLIPWAY_TRUST_SETTINGS", "true")
             .env("IMGBUILD_TAG", format!("{}:from-environment", project.name)),
         &input.to_string(),
     );

@@ -42,7 +42,7 @@ fn a_private_base_image_needs_the_documents_credentials() {
     let bad = Run::of(&with_input(&mut command, &wrong.to_string())).bad(
         "imgbuild",
         4,
-        "base_image_unavailable",
+        "registry_denied",
     );
     assert!(!format!("{}{}", bad.told, bad.document["error"]).contains("not-the-token"));
 

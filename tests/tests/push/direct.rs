@@ -111,7 +111,8 @@ fn zstd_is_read_by_skopeo_and_refused_before_an_old_engine_pulls_it() {
 
 #[test]
 fn zstd_by_the_engine_is_a_contradiction() {
-    let bad = Site::new().push("sha256:0", "x", &["--compression", "zstd", "--via", "engine"]);
+    let id = format!("sha256:{}", "0".repeat(64));
+    let bad = Site::new().push(&id, "x", &["--compression", "zstd", "--via", "engine"]);
     let _ = bad.bad("imgpush", 2, "usage");
 }
 

@@ -108,5 +108,8 @@ fn a_token_that_ran_out_is_renewed_once_if_aws_credentials_are_there() {
     role["settings"]["ecrlogin"] = json!({"assume_role": "push", "registry": "quay.io"});
     let bad = Run::of(&with_input(&mut command, &role.to_string()));
     let bad = bad.bad("imgpush", 4, "registry_denied");
+    assert!(bad.told.contains("settings.ecrlogin.assume_role in the document is not taken"));
+    let bad = Run::of(&with_input(command.arg("--trust-settings"), &role.to_string()));
+    let bad = bad.bad("imgpush", 4, "registry_denied");
     assert!(bad.told.contains("push is not the ARN of a role"), "{}", bad.told);
 }

@@ -99,7 +99,9 @@ fn redirects_are_followed_only_if_that_was_asked_and_without_secrets() {
     let reason = ended.target(0)["reason"].as_str().unwrap();
     assert!(reason.starts_with("more than 1 redirect, the last to"), "{reason}");
     let ended = ask(&["--timeout=300ms"]).expect(124);
-    assert_eq!(ended.target(0)["reason"], "status 302 to /second, expected 2xx");
+    // Which of the two it asked last depends on how many tries there were.
+    let reason = ended.target(0)["reason"].as_str().unwrap();
+    assert!(reason.starts_with("status 302 to ") && reason.ends_with(", expected 2xx"), "{reason}");
 }
 
 #[test]

@@ -83,7 +83,7 @@ impl Tool for ImgPush {
         }
         let registry = document.get()?;
         let plan = Plan::new(&options, image.as_ref(), registry.as_ref())?;
-        let relogin = Relogin::of(document)?;
+        let relogin = Relogin::of(document, context.trusts_settings)?;
         let push =
             match tokio::time::timeout(options.timeout.0, run(&plan, &relogin, context)).await {
                 Ok(push) => push?,

@@ -26,18 +26,20 @@ use tokio::time::timeout;
 pub(crate) struct Relogin {
     /// Settings that say as whom AWS is asked.
     identity: Value,
+    /// Whether ecrlogin may go by all of them.
+    trusted: bool,
     told: Arc<Mutex<Option<Registry>>>,
 }
 
 impl Relogin {
     /// Has ecrlogin ask as whom the document says. What it was told by flags is not known here.
-    pub(crate) fn of(document: &Document) -> Result<Self, Failure> {
+    pub(crate) fn of(document: &Document, trusted: bool) -> Result<Self, Failure> {
         let settings = document.settings("ecrlogin")?.into_iter();
         let meant = |key: &str| {
             IDENTITY.iter().any(|name| *name == format!("ECRLOGIN_{}", key.to_uppercase()))
         };
         let identity = Value::Object(settings.filter(|(key, _)| meant(key)).collect());
-        Ok(Self { identity, told: Arc::default() })
+        Ok(Self { identity, trusted, told: Arc::default() })
     }
 
     /// The way to fresh credentials for this registry, if there is one.
@@ -51,7 +53,7 @@ impl Relogin {
             let identity = this.identity.clone();
             Box::pin(async move {
                 ui.say("the token is not valid any more: ecrlogin is asked for a fresh one");
-                let registry = match login(&host, &identity).await {
+                let registry = match login(&host, &identity, this.trusted).await {
                     Ok(registry) => registry,
                     Err(why) => {
                         ui.warn(&format!("there are no fresh credentials: {}", clean_line(&why)));
@@ -110,8 +112,8 @@ const IDENTITY: [&str; 6] = [
 const LOGIN: Duration = Duration::from_secs(120);
 
 /// Asks ecrlogin. The error is why there is no login, for people.
-async fn login(host: &str, identity: &Value) -> Result<Registry, String> {
-    match timeout(LOGIN, asked(program(), host, identity)).await {
+async fn login(host: &str, identity: &Value, trusted: bool) -> Result<Registry, String> {
+    match timeout(LOGIN, asked(program(), host, identity, trusted)).await {
         Ok(asked) => asked,
         Err(_) => Err(format!("ecrlogin did not end within {} s", LOGIN.as_secs())),
     }
@@ -119,7 +121,12 @@ async fn login(host: &str, identity: &Value) -> Result<Registry, String> {
 
 /// Runs ecrlogin. It is killed once nobody waits for it any more, at a deadline or a signal, and when
 /// it prints more than a document.
-async fn asked(program: PathBuf, host: &str, identity: &Value) -> Result<Registry, String> {
+async fn asked(
+    program: PathBuf,
+    host: &str,
+    identity: &Value,
+    trusted: bool,
+) -> Result<Registry, String> {
     let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
         let known = name.to_str().is_some_and(|name| IDENTITY.contains(&name));
@@ -129,6 +136,9 @@ async fn asked(program: PathBuf, host: &str, identity: &Value) -> Result<Registr
     }
     // A token that is kept may be the very one that was refused: there is none without --cache.
     let command = command.args(["--registry", host]);
+    if trusted {
+        command.arg("--trust-settings");
+    }
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
     let mut child = command.spawn().map_err(|error| format!("ecrlogin cannot be run: {error}"))?;
     let document = json!({"schema": SCHEMA, "settings": {"ecrlogin": identity}});
@@ -214,7 +224,7 @@ mod tests {
             .arg(script)
             .status();
         assert!(written.unwrap().success());
-        asked(program, "r.example", &Value::Null).await
+        asked(program, "r.example", &Value::Null, false).await
     }
 
     #[tokio::test]
@@ -253,7 +263,7 @@ mod tests {
         let text = r#"{"schema":"slipway.release/v1","settings":{"ecrlogin":{
             "assume_role":"r","external_id":"x","registry":"other","format":"env","tag":["a=b"]}}}"#;
         let document = Document::parse(text.as_bytes()).unwrap();
-        let relogin = Relogin::of(&document).unwrap();
+        let relogin = Relogin::of(&document, true).unwrap();
         assert_eq!(relogin.identity, json!({"assume_role": "r", "external_id": "x"}));
     }
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use slipway_untrusted::of_the_link;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Semaphore;
@@ -190,7 +191,14 @@ impl Direct {
                 found.await
             }
         };
-        ended.map_err(io::Error::other).flatten().map_err(failed)
+        let mut found = ended.map_err(io::Error::other).flatten().map_err(failed)?;
+        // Nothing that is served has such an address; a name that somebody else keeps may say so.
+        found.retain(|address| !of_the_link(address.ip()));
+        if found.is_empty() {
+            let why = "it has no address but those of the link, as metadata services have";
+            return Err(failed(io::Error::other(why)));
+        }
+        Ok(found)
     }
 }
 

@@ -7,6 +7,8 @@
 use http::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderValue, LOCATION, USER_AGENT};
 use http::{HeaderMap, Method, StatusCode};
 
+use slipway_untrusted::of_the_link;
+
 use crate::json::cut;
 use crate::request::Hidden;
 use crate::{Answer, ProbeError, Request, Scheme, Target, Url};
@@ -90,6 +92,10 @@ fn joined(from: &Url, location: &str) -> Result<Url, &'static str> {
     let Ok(Target::Http(mut url)) = to.as_str().parse() else {
         return Err("its host or path cannot be sent");
     };
+    let address = url.address.host.parse();
+    if address.is_ok_and(of_the_link) {
+        return Err("it leads to what a machine's own network tells about it");
+    }
     if to.origin() == base.origin() {
         url.scheme = from.scheme;
         url.socket.clone_from(&from.socket);
@@ -165,6 +171,15 @@ mod tests {
         let request = request("http://a/").method(Method::POST).body("x=1");
         let error = redirected(&request, "http://a/", 307, "http://b/").unwrap_err().to_string();
         assert!(error.contains("body"), "{error}");
+    }
+
+    #[test]
+    fn a_redirect_does_not_ask_for_the_machine_s_credentials() {
+        for to in
+            ["http://169.254.169.254/latest/", "http://2852039166/", "http://[fd00:ec2::254]/"]
+        {
+            assert!(refused("http://a/", to).contains("own network"), "{to}");
+        }
     }
 
     #[test]

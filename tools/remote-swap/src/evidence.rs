@@ -50,6 +50,13 @@ impl Scrub {
         Self(all)
     }
 
+    /// The same, with these values shown.
+    pub(crate) fn without<'a>(mut self, shown: impl IntoIterator<Item = &'a str>) -> Self {
+        let shown = Self::new(shown.into_iter().map(str::to_owned)).0;
+        self.0.retain(|secret| !shown.contains(secret));
+        self
+    }
+
     pub(crate) fn text(&self, text: &str) -> String {
         let text =
             self.0.iter().fold(text.to_owned(), |text, secret| text.replace(secret, "[secret]"));

@@ -46,7 +46,7 @@ pub(crate) async fn deploy(
     context: &Context,
     lookup: Lookup<'_>,
 ) -> Result<(), Failure> {
-    let job = Job::new(options, document, lookup)?;
+    let job = Job::new(options, document, lookup)?.showing_flags(options, context);
     let ways = Ways::new(&options.host, options, context, lookup)?;
     let back = Back::new(job.app.clone(), options, document, lookup)?;
     let rollout = Rollout::new(ways.targets.len(), options)?;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use slipway_engine::{Auth, Reference};
 use slipway_release::{Code, DeployKind, Document, Failure, Image, Push, Registry};
+use slipway_shell::Context;
 
 use crate::author::Author;
 use crate::deploy_id;
@@ -156,6 +157,16 @@ impl Job {
             scrub: Scrub::new(spec.secrets().cloned().chain(passwords)),
             spec,
         })
+    }
+
+    /// The job whose evidence shows the values that the command line holds: they are readable there,
+    /// and a log without each `production` and `5000` in it says little.
+    pub(crate) fn showing_flags(self, options: &Options, context: &Context) -> Self {
+        if !context.is_flag("env") {
+            return self;
+        }
+        let values = options.env.iter().filter_map(|text| text.split_once('='));
+        Self { scrub: self.scrub.without(values.map(|(_, value)| value)), ..self }
     }
 
     /// How its health is asked for, where that is settled beforehand.

@@ -127,10 +127,13 @@ impl<O: Args + Serialize + DeserializeOwned + JsonSchema> CommandLine<O> {
         facts: impl Fn(&O, &dyn Fn(&str) -> bool) -> TrustFacts,
     ) -> Result<Joined<O>, Failure> {
         let mut origins = Origins { tool: self.tool, ..Origins::default() };
-        let ids = self.matches.ids().map(|id| id.as_str().to_owned());
         let source = |id: &str| self.matches.value_source(id);
-        origins.environment =
-            ids.filter(|id| source(id) == Some(ValueSource::EnvVariable)).collect();
+        let of = |wanted| {
+            let ids = self.matches.ids().map(|id| id.as_str().to_owned());
+            ids.filter(|id| source(id) == Some(wanted)).collect()
+        };
+        origins.environment = of(ValueSource::EnvVariable);
+        origins.flags = of(ValueSource::CommandLine);
         let settings = settings::of(document, self.tool)?;
         if settings.is_empty() {
             return Ok(Joined { options: self.given, origins });

@@ -78,6 +78,11 @@ pub struct Context {
     pub on_terminal: bool,
     /// Whether such a text may hold a secret: stdout is a pipe, or `--reveal` was given.
     pub secrets: bool,
+    /// Whether the document's settings may decide all that flags may, here and in a tool that this
+    /// one runs.
+    pub trusts_settings: bool,
+    /// The options that the command line gave.
+    flags: OnceCell<Vec<String>>,
 }
 
 impl Context {
@@ -92,7 +97,17 @@ impl Context {
             otherwise: OnceCell::new(),
             on_terminal: false,
             secrets: false,
+            trusts_settings: false,
+            flags: OnceCell::new(),
         }
+    }
+}
+
+impl Context {
+    /// Whether an option stands on the command line, where everybody on this machine can read it.
+    #[must_use]
+    pub fn is_flag(&self, option: &str) -> bool {
+        self.flags.get().is_some_and(|flags| flags.iter().any(|flag| flag == option))
     }
 }
 
@@ -143,6 +158,7 @@ pub fn run<T: Tool>(args: impl IntoIterator<Item = OsString>, mut streams: Strea
     let input = if line.common.no_input { Input::None } else { streams.input };
     let mut context = Context::new(streams.ui.clone());
     context.on_terminal = streams.output.kind() == OutputKind::Terminal;
+    context.trusts_settings = line.common.trust_settings;
     context.secrets = reveal || streams.output.kind() == OutputKind::Pipe;
     let mut document = Document::default();
     let end = guarded(work::<T>(Some(line), input, &mut document, &context));
@@ -221,6 +237,7 @@ async fn work<T: Tool>(
     };
     let done = match line.options(document, facts) {
         Ok(Joined { options, origins }) => {
+            let _ = context.flags.set(origins.flags.clone());
             run_until_signalled::<T>(options, document, context, &mut signalled)
                 .await
                 .map_err(|failure| origins.told(failure))

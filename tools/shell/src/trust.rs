@@ -10,7 +10,7 @@ use std::path::{Component, Path, PathBuf};
 
 use serde_json::Value;
 use slipway_release::{Code, Failure};
-use slipway_untrusted::clean_line;
+use slipway_untrusted::{clean_line, of_the_link};
 
 /// The key of the mark in an option's schema.
 pub(crate) const KEY: &str = "x-trust";
@@ -235,19 +235,6 @@ fn target(text: &str, elsewhere: bool) -> Result<(), String> {
 fn numeric(label: &str) -> bool {
     label.starts_with(|c: char| c.is_ascii_digit())
         && label.chars().all(|c| c.is_ascii_hexdigit() || c == 'x' || c == 'X')
-}
-
-/// Addresses of the link, where cloud machines find their credentials, and none at all (RFC 1122,
-/// RFC 3927, RFC 4291; Amazon's fd00:ec2::/32).
-fn of_the_link(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(it) => it.is_link_local() || it.is_unspecified(),
-        IpAddr::V6(it) => {
-            it.is_unspecified()
-                || it.is_unicast_link_local()
-                || it.segments()[..2] == [0xfd00, 0xec2]
-        }
-    }
 }
 
 #[cfg(test)]

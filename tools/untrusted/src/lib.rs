@@ -8,9 +8,11 @@
 
 pub mod file;
 pub mod limit;
+mod network;
 pub mod private;
 mod text;
 
 pub use limit::{Gather, Limit, TooLarge};
+pub use network::of_the_link;
 pub use private::{PrivateDirectory, PrivateError};
 pub use text::{LINE, Untrusted, clean, clean_line, obeyed};

@@ -19,7 +19,7 @@ pub(crate) async fn plan(
     context: &Context,
     lookup: Lookup<'_>,
 ) -> Result<(), Failure> {
-    let job = Job::new(options, document, lookup)?;
+    let job = Job::new(options, document, lookup)?.showing_flags(options, context);
     let ways = Ways::new(&options.host, options, context, lookup)?;
     let first = ways.targets.first().map(ToString::to_string);
     let later = job.without_release_command();

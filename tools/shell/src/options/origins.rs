@@ -2,7 +2,7 @@
 
 use slipway_release::{Code, Failure};
 
-/// Where the options came from that no flag gave.
+/// Where the options came from.
 #[derive(Debug, Default)]
 pub(crate) struct Origins {
     /// The tool.
@@ -11,6 +11,8 @@ pub(crate) struct Origins {
     pub(crate) document: Vec<String>,
     /// Options of the environment.
     pub(crate) environment: Vec<String>,
+    /// Options of the command line.
+    pub(crate) flags: Vec<String>,
 }
 
 impl Origins {
@@ -76,7 +78,12 @@ mod tests {
 
     fn origins(document: &[&str], environment: &[&str]) -> Origins {
         let own = |keys: &[&str]| keys.iter().map(|&key| key.to_owned()).collect();
-        Origins { tool: "demo", document: own(document), environment: own(environment) }
+        Origins {
+            tool: "demo",
+            document: own(document),
+            environment: own(environment),
+            flags: Vec::new(),
+        }
     }
 
     #[test]
