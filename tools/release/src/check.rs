@@ -33,19 +33,9 @@ impl<'de, F: Form> Deserialize<'de> for Checked<F> {
     }
 }
 
-/// Reads a field that is empty where it is left out; so an empty text stands for nothing.
+/// Reads a field that has to be there.
 pub(crate) fn one<'de, F: Form, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    Checked::<OrEmpty<F>>::deserialize(deserializer).map(|checked| checked.0)
-}
-
-/// The form, or nothing.
-struct OrEmpty<F>(PhantomData<F>);
-
-impl<F: Form> Form for OrEmpty<F> {
-    const EXPECTED: &'static str = F::EXPECTED;
-    fn admits(text: &str) -> bool {
-        text.is_empty() || F::admits(text)
-    }
+    Checked::<F>::deserialize(deserializer).map(|checked| checked.0)
 }
 
 /// Reads a field that may be `null`.

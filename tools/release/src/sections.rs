@@ -113,7 +113,10 @@ section!(Registry "registry");
 #[serde(default)]
 pub struct OtherRegistry {
     /// The registry's host name.
-    #[serde(deserialize_with = "check::one::<check::Host, _>")]
+    #[serde(
+        deserialize_with = "check::one::<check::Host, _>",
+        skip_serializing_if = "String::is_empty"
+    )]
     pub host: String,
     /// The AWS region, for Amazon ECR.
     #[serde(deserialize_with = "check::optional::<check::Region, _>")]
@@ -256,7 +259,10 @@ impl Push {
 #[serde(default)]
 pub struct Referrer {
     /// The digest of the manifest that refers to the image.
-    #[serde(deserialize_with = "check::one::<check::Digest, _>")]
+    #[serde(
+        deserialize_with = "check::one::<check::Digest, _>",
+        skip_serializing_if = "String::is_empty"
+    )]
     pub digest: String,
     /// The media type of the file.
     pub media_type: String,
@@ -303,7 +309,10 @@ pub enum DeployKind {
 #[serde(default)]
 pub struct HostOutcome {
     /// The host as it was given.
-    #[serde(deserialize_with = "check::one::<check::Login, _>")]
+    #[serde(
+        deserialize_with = "check::one::<check::Login, _>",
+        skip_serializing_if = "String::is_empty"
+    )]
     pub host: String,
     /// Where the application answers, if it publishes a port that others can reach: `http://…`,
     /// `https://…`, or `tcp://…` where a connection is all that can be asked for.

@@ -2,7 +2,8 @@
 //!
 //! A name is any bytes without `/` and NUL; the rules of an ignore file and the paths that BuildKit
 //! asks for are text. A byte that is not UTF-8 stands in that text as a character of its own, from
-//! the end of Unicode's last private plane, so that a rule with that byte matches it and no other.
+//! the end of Unicode's last private plane, so that a rule with that byte matches it and no other. A
+//! name that has such a character itself is told apart by standing there byte by byte.
 
 use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
@@ -18,12 +19,22 @@ pub(crate) fn text(name: &OsStr) -> Cow<'_, str> {
 
 /// Bytes, which may be a name, as text.
 pub(crate) fn text_of(bytes: &[u8]) -> Cow<'_, str> {
-    if let Ok(text) = std::str::from_utf8(bytes) {
-        return Cow::Borrowed(text);
+    match std::str::from_utf8(bytes) {
+        Ok(text) if !text.chars().any(|c| byte_of(c).is_some()) => return Cow::Borrowed(text),
+        _ => {}
     }
     let mut text = String::with_capacity(bytes.len() + 8);
     for chunk in bytes.utf8_chunks() {
-        text.push_str(chunk.valid());
+        for c in chunk.valid().chars() {
+            match byte_of(c) {
+                Some(_) => {
+                    let mut own = [0; 4];
+                    let own = c.encode_utf8(&mut own).bytes();
+                    text.extend(own.filter_map(stand_in));
+                }
+                None => text.push(c),
+            }
+        }
         text.extend(chunk.invalid().iter().filter_map(|byte| stand_in(*byte)));
     }
     Cow::Owned(text)
@@ -61,6 +72,9 @@ mod tests {
         assert_eq!(text_of(b"caf\xe9").chars().count(), 4);
         assert_ne!(text_of(b"caf\xe9"), text_of(b"caf\xe8"));
         assert_ne!(text_of(b"\xff"), "\u{fffd}");
+        let own = "a\u{10ffe9}";
+        assert_ne!(text_of(own.as_bytes()), text_of(b"a\xe9"));
+        assert_eq!(name(&text_of(own.as_bytes())), own);
     }
 
     proptest! {
