@@ -26,7 +26,7 @@ impl FromStr for Target {
     /// follows. Without a user it is the one who runs this process, as with `ssh`.
     fn from_str(input: &str) -> Result<Self, Error> {
         let bad =
-            |reason: &str| Error::BadTarget { input: input.to_owned(), reason: reason.to_owned() };
+            |reason: &str| Error::BadTarget { input: shown(input), reason: reason.to_owned() };
         let rest = match input.strip_prefix("ssh://") {
             Some(rest) => rest.strip_suffix('/').unwrap_or(rest),
             None => input,
@@ -63,6 +63,17 @@ impl fmt::Display for Target {
             (false, true) => write!(f, "{user}@{host}"),
             (false, false) => write!(f, "{user}@{host}:{port}"),
         }
+    }
+}
+
+/// What was given, without what would be a password in a URL.
+fn shown(input: &str) -> String {
+    let (before, rest) =
+        input.split_once("://").map_or(("", input), |(scheme, rest)| (scheme, rest));
+    let divide = if before.is_empty() { "" } else { "://" };
+    match rest.rsplit_once('@').map(|(login, host)| (login.split_once(':'), host)) {
+        Some((Some((user, _)), host)) => format!("{before}{divide}{user}:[secret]@{host}"),
+        _ => input.to_owned(),
     }
 }
 
@@ -176,6 +187,16 @@ mod tests {
             "u@host:22/x",
         ] {
             assert!(matches!(text.parse::<Target>(), Err(Error::BadTarget { .. })), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_password_is_not_repeated() {
+        for text in
+            ["ssh://u:hunter2@host", "u:hunter2@host:22", "http://u:hunter2@h", "u:h@nter2@host"]
+        {
+            let told = text.parse::<Target>().unwrap_err().to_string();
+            assert!(told.contains("u:[secret]@h") && !told.contains("nter2"), "{told}");
         }
     }
 
