@@ -33,7 +33,8 @@ impl Origin {
             "docker.io" | "index.docker.io" => "registry-1.docker.io",
             other => other,
         };
-        let (host, port) = split(registry).ok_or_else(|| Error::Protocol {
+        let parts = split(registry).filter(|_| slipway_release::is_host(registry));
+        let (host, port) = parts.ok_or_else(|| Error::Protocol {
             what: format!("\"{registry}\" is no host name").into(),
         })?;
         let scheme = if plain || is_loopback(host) { Scheme::Http } else { Scheme::Https };

@@ -32,7 +32,9 @@ pub use expected::expected;
 pub use failure::Failure;
 pub use lock::{HostLock, Lock};
 pub use plan::{HostPlan, Plan, PlanStep};
-pub use reference::{ParseReferenceError, Reference, is_digest, is_image, is_repository, is_tag};
+pub use reference::{
+    ParseReferenceError, Reference, is_digest, is_host, is_image, is_repository, is_tag,
+};
 pub use schema::{SettingsSchema, schema};
 pub use secret::Secret;
 pub use sections::{

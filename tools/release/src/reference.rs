@@ -188,7 +188,8 @@ fn split_domain(name: &str) -> (Option<&str>, &str) {
 }
 
 /// Whether a text is a host name or an address, an IPv6 one in brackets, with an optional port.
-pub(crate) fn is_host(text: &str) -> bool {
+#[must_use]
+pub fn is_host(text: &str) -> bool {
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => match rest.split_once(']') {
             Some((address, "")) => (address, None),

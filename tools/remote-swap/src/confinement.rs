@@ -59,7 +59,9 @@ pub(crate) fn tmpfs(text: &str) -> Result<(String, String), Reason> {
 /// `--cap-add` and `--cap-drop`. The engine knows which ones there are.
 pub(crate) fn capability(text: &str) -> Result<String, Reason> {
     let name = plain_capability(text);
-    if !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+    // A prefix that stands twice would come off once more each time that the name is compared.
+    let plain = !name.is_empty() && !name.starts_with("CAP_");
+    if plain && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
         return Ok(name);
     }
     Err("write the name of a capability, such as NET_BIND_SERVICE, or ALL".to_owned())
